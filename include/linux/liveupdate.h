@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Live Update Orchestrator (LUO): carrying open files across a kexec.
+ */
+#ifndef _LINUX_LIVEUPDATE_H
+#define _LINUX_LIVEUPDATE_H
+
+#include <linux/atomic.h>
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/list.h>
+#include <linux/types.h>
+#include <linux/kho/abi/luo.h>
+#include <uapi/linux/liveupdate.h>
+
+struct file;
+struct liveupdate_file_handler;
+struct liveupdate_session;
+struct module;
+struct user_struct;
+
+/**
+ * struct liveupdate_file_op_args - what a file handler is called with
+ * @handler: the handler
+ * @retrieve_status: 0 if retrieve() was not attempted or may be attempted again,
+ *	positive if it succeeded, else the negative errno that it returned
+ * @file: the file. Set by retrieve(), which leaves the reference to LUO; NULL in
+ *	can_finish(), finish() and discard() of a file that is not retrieved
+ * @serialized_data: the number that crosses the kexec. Set by preserve(), may be
+ *	changed by freeze(); the next kernel passes it to retrieve(), can_finish(),
+ *	finish() and discard()
+ * @private_data: for the handler; kept from preserve() or retrieve() on as long as
+ *	LUO keeps the file, and not carried over
+ * @session: the session of the file, for liveupdate_session_token() and
+ *	liveupdate_session_get_file()
+ */
+struct liveupdate_file_op_args {
+	struct liveupdate_file_handler *handler;
+	int retrieve_status;
+	struct file *file;
+	u64 serialized_data;
+	void *private_data;
+	struct liveupdate_session *session;
+};
+
+/**
+ * struct liveupdate_file_ops - what a file handler can do
+ * @can_preserve: Is this a file for this handler? May sleep; must not register or
+ *	unregister handlers.
+ * @preserve: Preserve everything that the next kernel needs, while the file is in
+ *	use. All that takes time or can fail belongs here. Sets
+ *	@serialized_data and, if wanted, @private_data.
+ * @unpreserve: Undo preserve().
+ * @freeze: Optional. Last words before the kexec, in the blackout: must be short.
+ *	From then on until unfreeze() the preserved state must not change, although
+ *	other tasks still run. May change @serialized_data.
+ * @unfreeze: Optional. Undo freeze(): the kexec did not take place.
+ * @retrieve: Make the file in the next kernel. Called once, or again after it
+ *	returned ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` or ``-EAGAIN``; then
+ *	everything must be as before. Sets @file and, if wanted, @private_data.
+ * @can_finish: Optional. May finish() be called? Changes nothing.
+ * @finish: The session is finished. Drop what was only needed to retrieve the
+ *	file or, if it was not retrieved, free what was preserved for it.
+ * @discard: Optional, last. Make the object behind an incoming file harmless,
+ *	because the session is given up or this kernel is replaced before the file
+ *	was finished. The file cannot be retrieved after that. finish() may follow.
+ * @get_id: Optional. A number that two files share if and only if they stand for
+ *	the same object, which can be preserved just once. The default is the
+ *	address of the struct file.
+ * @owner: The module, in use as long as LUO keeps a file of this handler.
+ *
+ * All callbacks run in process context and may sleep. Those of one session do
+ * not run at the same time.
+ */
+struct liveupdate_file_ops {
+	bool (*can_preserve)(struct liveupdate_file_handler *handler, struct file *file);
+	int (*preserve)(struct liveupdate_file_op_args *args);
+	void (*unpreserve)(struct liveupdate_file_op_args *args);
+	int (*freeze)(struct liveupdate_file_op_args *args);
+	void (*unfreeze)(struct liveupdate_file_op_args *args);
+	int (*retrieve)(struct liveupdate_file_op_args *args);
+	bool (*can_finish)(struct liveupdate_file_op_args *args);
+	void (*finish)(struct liveupdate_file_op_args *args);
+	unsigned long (*get_id)(struct file *file);
+	struct module *owner;
+	void (*discard)(struct liveupdate_file_op_args *args);
+};
+
+/**
+ * struct liveupdate_file_handler - a kind of file that can be preserved
+ * @ops: what it can do
+ * @compatible: name of the format that preserve() leaves, unique. A change of the
+ *	format needs a new name.
+ *
+ * The rest belongs to LUO.
+ */
+struct liveupdate_file_handler {
+	const struct liveupdate_file_ops *ops;
+	const char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
+
+	/* private: */
+	struct list_head __private list;
+	atomic_long_t __private users;
+};
+
+#ifdef CONFIG_LIVEUPDATE
+
+bool liveupdate_enabled(void);
+int liveupdate_reboot(void);
+void liveupdate_reboot_cancel(void);
+
+int liveupdate_register_file_handler(struct liveupdate_file_handler *handler);
+int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler);
+
+int liveupdate_session_token(struct liveupdate_session *session, struct file *file,
+			     u64 *tokenp);
+int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
+				struct file **filep);
+
+int liveupdate_account_pages(struct user_struct *user, unsigned long nr_pages);
+void liveupdate_unaccount_pages(struct user_struct *user, unsigned long nr_pages);
+
+#else /* CONFIG_LIVEUPDATE */
+
+static inline bool liveupdate_enabled(void)
+{
+	return false;
+}
+
+static inline int liveupdate_reboot(void)
+{
+	return 0;
+}
+
+static inline void liveupdate_reboot_cancel(void)
+{
+}
+
+static inline int liveupdate_register_file_handler(struct liveupdate_file_handler *handler)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_session_token(struct liveupdate_session *session,
+					   struct file *file, u64 *tokenp)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_session_get_file(struct liveupdate_session *session,
+					      u64 token, struct file **filep)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_account_pages(struct user_struct *user, unsigned long nr_pages)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void liveupdate_unaccount_pages(struct user_struct *user,
+					      unsigned long nr_pages)
+{
+}
+
+#endif /* CONFIG_LIVEUPDATE */
+
+#endif /* _LINUX_LIVEUPDATE_H */

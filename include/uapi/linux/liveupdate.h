@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Live Update Orchestrator: what user space asks of /dev/liveupdate.
+ */
+#ifndef _UAPI_LINUX_LIVEUPDATE_H
+#define _UAPI_LINUX_LIVEUPDATE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: liveupdate ioctls
+ *
+ * A live update replaces the running kernel by kexec while open files are
+ * carried over. User space collects file descriptors in named *sessions* before
+ * the kexec, and takes the sessions and their files back after it.
+ *
+ * There are two kinds of file descriptors. ``/dev/liveupdate`` creates and
+ * claims sessions; it can be open once at a time (``EBUSY``). A session file
+ * descriptor preserves and retrieves files. It may be passed on; whoever has it
+ * may use it, and the session is released with the last copy of it.
+ *
+ * Every ioctl takes a pointer to a struct that starts with its own size as the
+ * caller knows it. Structs only ever grow at the end:
+ *
+ *  - a struct that is shorter than the first version is refused (``EINVAL``);
+ *  - a longer struct than the kernel knows is accepted if all that the kernel
+ *    does not know is zero, and refused otherwise (``E2BIG``); so is a struct
+ *    of more than one page;
+ *  - memory that cannot be read or written is ``EFAULT``;
+ *  - a number that the kernel does not know is ``ENOTTY``;
+ *  - a reserved field that is not zero is ``EINVAL``.
+ *
+ * An ioctl that races with the kexec waits for it. If that fails, the ioctl goes
+ * on as if nothing had happened.
+ *
+ * Numbers from 0x20 (device) and 0x80 (session) up are extensions of this
+ * implementation and never clash with a number of the mainline kernel.
+ */
+
+#define LIVEUPDATE_IOCTL_TYPE		0xBA
+
+/* Length of a session name, the terminating NUL included. */
+#define LIVEUPDATE_SESSION_NAME_LENGTH	64
+
+/* Numbers of the ioctls on /dev/liveupdate. */
+enum {
+	LIVEUPDATE_CMD_BASE = 0x00,
+	LIVEUPDATE_CMD_CREATE_SESSION = LIVEUPDATE_CMD_BASE,
+	LIVEUPDATE_CMD_RETRIEVE_SESSION = 0x01,
+};
+
+/* Numbers of the ioctls on a session. */
+enum {
+	LIVEUPDATE_CMD_SESSION_BASE = 0x40,
+	LIVEUPDATE_CMD_SESSION_PRESERVE_FD = LIVEUPDATE_CMD_SESSION_BASE,
+	LIVEUPDATE_CMD_SESSION_RETRIEVE_FD = 0x41,
+	LIVEUPDATE_CMD_SESSION_FINISH = 0x42,
+	LIVEUPDATE_CMD_SESSION_GET_NAME = 0x43,
+};
+
+/**
+ * struct liveupdate_ioctl_create_session - ioctl(LIVEUPDATE_IOCTL_CREATE_SESSION)
+ * @size: sizeof(struct liveupdate_ioctl_create_session)
+ * @fd: out: file descriptor of the new session, close-on-exec
+ * @name: in: name of the session, NUL-terminated and not empty
+ *
+ * Create a session that the next live update carries over. When the last copy of
+ * its file descriptor is closed before that, everything in it is unpreserved and
+ * the session is gone.
+ *
+ * Sessions that came from the previous kernel have a name space of their own, so
+ * that a name can be used for the next update before the one of the last update
+ * is finished.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EINVAL``: the name is empty or has no NUL;
+ *  - ``EEXIST``: there is a session of this name for the next update;
+ *  - ``ENOMEM``, ``EMFILE``, ``ENFILE``: out of memory or file descriptors.
+ */
+struct liveupdate_ioctl_create_session {
+	__u32	size;
+	__s32	fd;
+	__u8	name[LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
+#define LIVEUPDATE_IOCTL_CREATE_SESSION \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_CREATE_SESSION)
+
+/**
+ * struct liveupdate_ioctl_retrieve_session - ioctl(LIVEUPDATE_IOCTL_RETRIEVE_SESSION)
+ * @size: sizeof(struct liveupdate_ioctl_retrieve_session)
+ * @fd: out: file descriptor of the session, close-on-exec
+ * @name: in: name of the session, NUL-terminated and not empty
+ *
+ * Claim a session that the previous kernel handed over. When the last copy of
+ * its file descriptor is closed without ``LIVEUPDATE_SESSION_FINISH``, nothing is
+ * lost: the session can be claimed again, also by another process.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EINVAL``: the name is empty or has no NUL;
+ *  - ``ENOENT``: the previous kernel handed over no session of this name, or it
+ *    has been finished;
+ *  - ``EBUSY``: the session is held by an open file descriptor;
+ *  - ``ENOMEM``, ``EMFILE``, ``ENFILE``: out of memory or file descriptors.
+ */
+struct liveupdate_ioctl_retrieve_session {
+	__u32	size;
+	__s32	fd;
+	__u8	name[LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
+#define LIVEUPDATE_IOCTL_RETRIEVE_SESSION \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_RETRIEVE_SESSION)
+
+/**
+ * struct liveupdate_session_preserve_fd - ioctl(LIVEUPDATE_SESSION_PRESERVE_FD)
+ * @size: sizeof(struct liveupdate_session_preserve_fd)
+ * @fd: in: the file to preserve
+ * @token: in: the number by which it is asked for in the next kernel, any value
+ *
+ * Preserve a file in a session that was created in this kernel, or in one that
+ * came from the previous kernel and is finished. In the latter case the first
+ * file enters the session among those for the next update, under its old name.
+ *
+ * The session keeps a reference on the file; the descriptor may be closed. What
+ * can be done with the file from now on depends on its kind: a memfd, for
+ * example, can be read, written and mapped but not truncated. Files that depend
+ * on others are preserved after them.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EBADF``: @fd is not an open file;
+ *  - ``ENOENT``: files of this kind cannot be preserved;
+ *  - ``EEXIST``: the token is in use in this session; or this is the first file
+ *    of a finished session and its name is taken by now;
+ *  - ``EBUSY``: the object behind the file is preserved already, here or in
+ *    another session, or is retrieved and not finished;
+ *  - ``EINVAL``: the session came from the previous kernel and is not finished;
+ *  - ``ENOMEM``: out of memory or over ``RLIMIT_MEMLOCK``;
+ *  - any other errno: the handler of the file could not preserve it.
+ */
+struct liveupdate_session_preserve_fd {
+	__u32		size;
+	__s32		fd;
+	__aligned_u64	token;
+};
+
+#define LIVEUPDATE_SESSION_PRESERVE_FD \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_PRESERVE_FD)
+
+/**
+ * struct liveupdate_session_retrieve_fd - ioctl(LIVEUPDATE_SESSION_RETRIEVE_FD)
+ * @size: sizeof(struct liveupdate_session_retrieve_fd)
+ * @fd: out: file descriptor of the file, close-on-exec
+ * @token: in: the number that it was preserved under
+ *
+ * Get a file of a claimed session back, in any order. Asking again for the same
+ * token gives another descriptor of the same open file: the session keeps a
+ * reference on it until it is finished.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``ENOENT``: no file was preserved under this token;
+ *  - ``EINVAL``: the session was created in this kernel or is finished;
+ *  - ``EOPNOTSUPP``: nothing in this kernel can restore such a file; try again
+ *    after loading the module that can;
+ *  - ``EBADMSG``: what the previous kernel handed over is damaged;
+ *  - ``ESTALE``: the file was given up for a kexec that then failed;
+ *  - ``ENOMEM``, ``EINTR``, ``EAGAIN``: it can be tried again;
+ *  - ``EMFILE``, ``ENFILE``: out of file descriptors;
+ *  - any other errno: the file cannot be restored; every later try says the same.
+ */
+struct liveupdate_session_retrieve_fd {
+	__u32		size;
+	__s32		fd;
+	__aligned_u64	token;
+};
+
+#define LIVEUPDATE_SESSION_RETRIEVE_FD \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_RETRIEVE_FD)
+
+/**
+ * struct liveupdate_session_finish - ioctl(LIVEUPDATE_SESSION_FINISH)
+ * @size: sizeof(struct liveupdate_session_finish)
+ * @reserved: must be zero
+ *
+ * Say that everything wanted of a claimed session has been retrieved and works.
+ * Retrieved files go on as ordinary ones. What was not retrieved is given up and
+ * its memory freed. The session is empty then, can be closed, or be filled again
+ * for the next update.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EINVAL``: the session was created in this kernel or is finished, or
+ *    @reserved is not zero;
+ *  - ``EBUSY``: a file cannot be finished yet; nothing has changed;
+ *  - ``EOPNOTSUPP``: nothing in this kernel knows one of the files; nothing has
+ *    changed.
+ */
+struct liveupdate_session_finish {
+	__u32	size;
+	__u32	reserved;
+};
+
+#define LIVEUPDATE_SESSION_FINISH \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_FINISH)
+
+/**
+ * struct liveupdate_session_get_name - ioctl(LIVEUPDATE_SESSION_GET_NAME)
+ * @size: sizeof(struct liveupdate_session_get_name)
+ * @reserved: must be zero
+ * @name: out: name of the session, padded with NULs
+ *
+ * Return: 0 on success, ``EINVAL`` if @reserved is not zero.
+ */
+struct liveupdate_session_get_name {
+	__u32	size;
+	__u32	reserved;
+	__u8	name[LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
+#define LIVEUPDATE_SESSION_GET_NAME \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_GET_NAME)
+
+#endif /* _UAPI_LINUX_LIVEUPDATE_H */
