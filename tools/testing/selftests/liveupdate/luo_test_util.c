@@ -1,0 +1,730 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the live update selftests share, see luo_test_util.h. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/klog.h>
+#include <sys/mman.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/kexec.h>
+#include <linux/reboot.h>
+
+#include "luo_test_util.h"
+
+#ifndef KEXEC_FILE_UNLOAD
+#define KEXEC_FILE_UNLOAD	0x00000001
+#define KEXEC_FILE_ON_CRASH	0x00000002
+#endif
+
+#define COPY_CHUNK		(1UL << 20)
+
+/* ---- ioctls ---- */
+
+static int ret_errno(long ret)
+{
+	return ret < 0 ? -errno : (int)ret;
+}
+
+int luo_open_dev(void)
+{
+	return ret_errno(open(LUO_DEV, O_RDWR | O_CLOEXEC));
+}
+
+int luo_create_session(int dev, const char *name)
+{
+	struct liveupdate_ioctl_create_session arg = { .size = sizeof(arg), .fd = -1 };
+
+	strncpy((char *)arg.name, name, sizeof(arg.name) - 1);
+	if (ioctl(dev, LIVEUPDATE_IOCTL_CREATE_SESSION, &arg))
+		return -errno;
+	return arg.fd;
+}
+
+int luo_retrieve_session(int dev, const char *name)
+{
+	struct liveupdate_ioctl_retrieve_session arg = { .size = sizeof(arg), .fd = -1 };
+
+	strncpy((char *)arg.name, name, sizeof(arg.name) - 1);
+	if (ioctl(dev, LIVEUPDATE_IOCTL_RETRIEVE_SESSION, &arg))
+		return -errno;
+	return arg.fd;
+}
+
+int luo_preserve_fd(int session, int fd, uint64_t token)
+{
+	struct liveupdate_session_preserve_fd arg = {
+		.size = sizeof(arg), .fd = fd, .token = token,
+	};
+
+	return ret_errno(ioctl(session, LIVEUPDATE_SESSION_PRESERVE_FD, &arg));
+}
+
+int luo_retrieve_fd(int session, uint64_t token)
+{
+	struct liveupdate_session_retrieve_fd arg = {
+		.size = sizeof(arg), .fd = -1, .token = token,
+	};
+
+	if (ioctl(session, LIVEUPDATE_SESSION_RETRIEVE_FD, &arg))
+		return -errno;
+	return arg.fd;
+}
+
+int luo_finish(int session)
+{
+	struct liveupdate_session_finish arg = { .size = sizeof(arg) };
+
+	return ret_errno(ioctl(session, LIVEUPDATE_SESSION_FINISH, &arg));
+}
+
+int luo_get_name(int session, char *name)
+{
+	struct liveupdate_session_get_name arg = { .size = sizeof(arg) };
+
+	if (ioctl(session, LIVEUPDATE_SESSION_GET_NAME, &arg))
+		return -errno;
+	memcpy(name, arg.name, sizeof(arg.name));
+	return 0;
+}
+
+/* ---- memfds and patterns ---- */
+
+int luo_memfd(const char *name, unsigned int flags, off_t size)
+{
+	int fd = syscall(SYS_memfd_create, name, flags | MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (size && ftruncate(fd, size)) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ULL;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+/*
+ * A page is an arithmetic sequence whose start and step follow from the page
+ * number and the seed, so every byte of it is predicted: one flipped bit, a
+ * page in the place of another, or a page of another file all show up.
+ */
+static void page_params(uint64_t page, uint64_t seed, uint64_t *start, uint64_t *step)
+{
+	*start = mix(mix(seed) ^ page);
+	*step = mix(*start) | 1;
+}
+
+void luo_fill(void *mem, uint64_t first_page, uint64_t pages, uint64_t seed)
+{
+	uint64_t *word = mem;
+	uint64_t val, step;
+
+	while (pages--) {
+		page_params(first_page++, seed, &val, &step);
+		for (size_t i = 0; i < LUO_PAGE / 8; i++, val += step)
+			*word++ = val;
+	}
+}
+
+long luo_verify(const void *mem, uint64_t first_page, uint64_t pages, uint64_t seed)
+{
+	const uint64_t *word = mem;
+	uint64_t val, step;
+
+	for (uint64_t p = 0; p < pages; p++) {
+		page_params(first_page + p, seed, &val, &step);
+		for (size_t i = 0; i < LUO_PAGE / 8; i++, val += step, word++) {
+			if (*word != val)
+				return (const char *)word - (const char *)mem;
+		}
+	}
+	return LUO_OK;
+}
+
+int luo_fill_fd(int fd, uint64_t first_page, uint64_t pages, uint64_t seed)
+{
+	uint64_t chunk = COPY_CHUNK / LUO_PAGE;
+	char *buf = malloc(COPY_CHUNK);
+	int ret = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	while (pages && !ret) {
+		uint64_t n = pages < chunk ? pages : chunk;
+
+		luo_fill(buf, first_page, n, seed);
+		if (pwrite(fd, buf, n * LUO_PAGE, first_page * LUO_PAGE) != (ssize_t)(n * LUO_PAGE))
+			ret = errno ? -errno : -EIO;
+		first_page += n;
+		pages -= n;
+	}
+	free(buf);
+	return ret;
+}
+
+static long check_fd(int fd, uint64_t first_page, uint64_t pages, uint64_t seed, bool zero)
+{
+	uint64_t chunk = COPY_CHUNK / LUO_PAGE;
+	char *buf = malloc(COPY_CHUNK);
+	long bad = LUO_OK;
+
+	if (!buf)
+		return 0;
+	while (pages && bad == LUO_OK) {
+		uint64_t n = pages < chunk ? pages : chunk;
+		off_t off = first_page * LUO_PAGE;
+		ssize_t got = pread(fd, buf, n * LUO_PAGE, off);
+
+		if (got != (ssize_t)(n * LUO_PAGE)) {
+			bad = off + (got > 0 ? got : 0);
+			break;
+		}
+		if (zero) {
+			for (size_t i = 0; i < n * LUO_PAGE && bad == LUO_OK; i++)
+				if (buf[i])
+					bad = off + i;
+		} else {
+			bad = luo_verify(buf, first_page, n, seed);
+			if (bad != LUO_OK)
+				bad += off;
+		}
+		first_page += n;
+		pages -= n;
+	}
+	free(buf);
+	return bad;
+}
+
+/* LUO_OK or the offset in the file of the first wrong word. */
+long luo_verify_fd(int fd, uint64_t first_page, uint64_t pages, uint64_t seed)
+{
+	return check_fd(fd, first_page, pages, seed, false);
+}
+
+long luo_verify_zero_fd(int fd, uint64_t first_page, uint64_t pages)
+{
+	return check_fd(fd, first_page, pages, 0, true);
+}
+
+int luo_memfd_filled(const char *name, unsigned int flags, uint64_t pages, uint64_t seed)
+{
+	int fd = luo_memfd(name, flags, pages * LUO_PAGE);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = luo_fill_fd(fd, 0, pages, seed);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+long long luo_blocks(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -errno : st.st_blocks;
+}
+
+long long luo_size(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -errno : st.st_size;
+}
+
+/* ---- command line ---- */
+
+bool luo_cmdline_get(const char *key, char *val, size_t len)
+{
+	static char line[8192];
+	size_t klen = strlen(key);
+
+	if (!line[0] && luo_read_file("/proc/cmdline", line, sizeof(line)) < 0)
+		return false;
+
+	for (const char *p = line; *p; ) {
+		size_t n;
+
+		p += strspn(p, " \n");
+		n = strcspn(p, " \n");
+		if (n >= klen && !strncmp(p, key, klen) && (n == klen || p[klen] == '=')) {
+			if (val && len) {
+				size_t skip = n == klen ? klen : klen + 1;
+
+				snprintf(val, len, "%.*s", (int)(n - skip), p + skip);
+			}
+			return true;
+		}
+		p += n;
+	}
+	return false;
+}
+
+long long luo_cmdline_num(const char *key, long long def)
+{
+	char val[64];
+
+	return luo_cmdline_get(key, val, sizeof(val)) ? strtoll(val, NULL, 0) : def;
+}
+
+int luo_stage(void)
+{
+	return luo_cmdline_num("luo_stage", 1);
+}
+
+bool luo_debug_kernel(void)
+{
+	return luo_kmemleak_available();
+}
+
+/* ---- the next kernel ---- */
+
+/* The runner attaches kernels and initial file systems as disks with a serial. */
+int luo_disk_to_file(const char *serial, const char *path)
+{
+	char dev[32], sys[64], have[64];
+	int in, out, ret = -ENOENT;
+	char *buf;
+	ssize_t n;
+
+	if (!access(path, R_OK))
+		return 0;
+	for (char c = 'a'; c <= 'p'; c++) {
+		snprintf(sys, sizeof(sys), "/sys/block/vd%c/serial", c);
+		if (luo_read_file(sys, have, sizeof(have)) < 0)
+			continue;
+		have[strcspn(have, "\n")] = 0;
+		if (strcmp(have, serial))
+			continue;
+		snprintf(dev, sizeof(dev), "/dev/vd%c", c);
+		in = open(dev, O_RDONLY);
+		if (in < 0)
+			return -errno;
+		out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		buf = malloc(COPY_CHUNK);
+		ret = out < 0 ? -errno : buf ? 0 : -ENOMEM;
+		while (!ret && (n = read(in, buf, COPY_CHUNK)) > 0) {
+			if (write(out, buf, n) != n)
+				ret = -EIO;
+		}
+		/* The disk's page cache would count against the guest twice. */
+		posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED);
+		free(buf);
+		close(in);
+		if (out >= 0)
+			close(out);
+		if (ret)
+			unlink(path);
+		return ret;
+	}
+	return ret;
+}
+
+/*
+ * This kernel's command line with another stage, without what earlier stages
+ * left for this one ("luox_*"), and with what this stage tells the next.  A
+ * word "-KEY" in extra drops KEY from the line.
+ */
+int luo_next_cmdline(char *buf, size_t len, int stage, const char *extra)
+{
+	char line[4096], drop[512] = "", add[1024] = "";
+	char *save, *w;
+	int n;
+
+	n = luo_read_file("/proc/cmdline", line, sizeof(line));
+	if (n < 0)
+		return n;
+	line[strcspn(line, "\n")] = 0;
+
+	if (extra) {
+		char copy[1024];
+
+		snprintf(copy, sizeof(copy), "%s", extra);
+		for (w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+			char *to = w[0] == '-' ? drop : add;
+			size_t room = w[0] == '-' ? sizeof(drop) : sizeof(add);
+			size_t used = strlen(to);
+
+			snprintf(to + used, room - used, " %s", w[0] == '-' ? w + 1 : w);
+		}
+	}
+	strncat(drop, " ", sizeof(drop) - strlen(drop) - 1);
+
+	buf[0] = 0;
+	for (w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		char key[128];
+		size_t used = strlen(buf);
+
+		snprintf(key, sizeof(key), " %.*s ", (int)strcspn(w, "="), w);
+		if (!strncmp(w, "luo_stage=", 10) || !strncmp(w, "luox_", 5) || strstr(drop, key))
+			continue;
+		snprintf(buf + used, len - used, "%s ", w);
+	}
+	n = strlen(buf);
+	n += snprintf(buf + n, len - n, "luo_stage=%d%s", stage, add);
+	return (size_t)n < len ? 0 : -ENOSPC;
+}
+
+int luo_kexec_load(const char *kernel, int stage, const char *extra, unsigned long flags)
+{
+	char cmdline[2048], self[64];
+	char kpath[96];
+	int kfd, ifd, ret;
+
+	if (!kernel) {
+		if (!luo_cmdline_get("luo_kernel", self, sizeof(self)))
+			snprintf(self, sizeof(self), "kernel");
+		kernel = self;
+	}
+	snprintf(kpath, sizeof(kpath), "/tmp/%s", kernel);
+
+	ret = luo_disk_to_file(kernel, kpath);
+	if (!ret)
+		ret = luo_disk_to_file("initrd", "/tmp/initrd");
+	if (!ret)
+		ret = luo_next_cmdline(cmdline, sizeof(cmdline), stage, extra);
+	if (ret)
+		return ret;
+
+	kfd = open(kpath, O_RDONLY | O_CLOEXEC);
+	ifd = open("/tmp/initrd", O_RDONLY | O_CLOEXEC);
+	ret = syscall(SYS_kexec_file_load, kfd, ifd, strlen(cmdline) + 1, cmdline, flags);
+	ret = ret < 0 ? -errno : 0;
+	close(kfd);
+	close(ifd);
+	return ret;
+}
+
+int luo_kexec_unload(unsigned long flags)
+{
+	return ret_errno(syscall(SYS_kexec_file_load, -1, -1, 0, NULL, KEXEC_FILE_UNLOAD | flags));
+}
+
+int luo_kexec_is_loaded(void)
+{
+	return luo_file_num("/sys/kernel/kexec_loaded");
+}
+
+int luo_kexec_exec(void)
+{
+	fflush(stdout);
+	fflush(stderr);
+	return ret_errno(syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+				 LINUX_REBOOT_CMD_KEXEC, NULL));
+}
+
+int luo_kexec_next(const char *kernel, const char *extra)
+{
+	int ret = luo_kexec_load(kernel, luo_stage() + 1, extra, 0);
+
+	if (ret) {
+		printf("# kexec_file_load: %d\n", ret);
+		return ret;
+	}
+	return luo_kexec_exec();
+}
+
+/* Runs a shell command, its output goes to the log.  Exit status or errno. */
+int luo_run(const char *cmd)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		execl("/bin/busybox", "sh", "-c", cmd, NULL);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
+/* ---- descriptors that outlive a test ---- */
+
+static int keep_sock = -1;
+static int keep_other = -1;
+
+/*
+ * A descriptor sent over a socket that nobody reads from stays open for as
+ * long as the socket does.  The socket belongs to the parent of all tests.
+ */
+void luo_keep_init(void)
+{
+	int sv[2], room = 1 << 24;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv)) {
+		printf("# socketpair: %d\n", errno);
+		exit(1);
+	}
+	setsockopt(sv[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+	keep_sock = sv[0];
+	keep_other = sv[1];
+}
+
+int luo_send_fd(int sock, int fd)
+{
+	char data = 'f', ctl[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = &data, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl, .msg_controllen = sizeof(ctl),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	return sendmsg(sock, &msg, MSG_DONTWAIT) == 1 ? 0 : -errno;
+}
+
+int luo_recv_fd(int sock)
+{
+	char data, ctl[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = &data, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl, .msg_controllen = sizeof(ctl),
+	};
+	struct cmsghdr *c;
+	int fd;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -errno;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return -EPROTO;
+	memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	return fd;
+}
+
+/* Keeps a copy of fd open until the kexec; the caller's own can be closed. */
+int luo_keep(int fd)
+{
+	return luo_send_fd(keep_sock, fd);
+}
+
+/* ---- readings ---- */
+
+char luo_init_tsc_env[32];
+
+uint64_t luo_tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+uint64_t luo_init_tsc(void)
+{
+	const char *env = getenv("LUO_INIT_TSC");
+
+	return env ? strtoull(env, NULL, 10) : 0;
+}
+
+uint64_t luo_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+ssize_t luo_read_file(const char *path, char *buf, size_t len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n, used = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (used < (ssize_t)len - 1) {
+		n = read(fd, buf + used, len - 1 - used);
+		if (n < 0)
+			used = -errno;
+		if (n <= 0)
+			break;
+		used += n;
+	}
+	close(fd);
+	if (used >= 0)
+		buf[used] = 0;
+	return used;
+}
+
+int luo_write_file(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, val, strlen(val)) != (ssize_t)strlen(val))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+long long luo_file_num(const char *path)
+{
+	char buf[64];
+	ssize_t n = luo_read_file(path, buf, sizeof(buf));
+
+	return n < 0 ? n : strtoll(buf, NULL, 0);
+}
+
+/* A field of /proc/meminfo in KiB, or -1. */
+long long luo_meminfo_kb(const char *field)
+{
+	char buf[8192], key[64];
+	char *at;
+
+	if (luo_read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
+		return -1;
+	snprintf(key, sizeof(key), "%s:", field);
+	for (at = buf; at; at = strchr(at, '\n')) {
+		at += *at == '\n';
+		if (!strncmp(at, key, strlen(key)))
+			return strtoll(at + strlen(key), NULL, 10);
+		if (!*at)
+			break;
+	}
+	return -1;
+}
+
+/* How many lines of the kernel log contain needle. */
+int luo_klog_has(const char *needle)
+{
+	int size = klogctl(10, NULL, 0), hits = 0;
+	char *buf, *p;
+	int n;
+
+	if (size < 0)
+		return -errno;
+	buf = malloc(size + 1);
+	if (!buf)
+		return -ENOMEM;
+	n = klogctl(3, buf, size);
+	if (n < 0)
+		n = 0;
+	buf[n] = 0;
+	for (p = buf; (p = strstr(p, needle)); p += strlen(needle))
+		hits++;
+	free(buf);
+	return hits;
+}
+
+/* Physical page number behind a mapped address; 0 if there is none. */
+uint64_t luo_pfn_of(const void *addr)
+{
+	static int fd = -1;
+	uint64_t ent;
+
+	if (fd < 0)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pread(fd, &ent, 8, (uintptr_t)addr / LUO_PAGE * 8) != 8)
+		return 0;
+	return ent >> 63 ? ent & ((1ULL << 55) - 1) : 0;
+}
+
+uint64_t luo_kpageflags(uint64_t pfn)
+{
+	static int fd = -1;
+	uint64_t flags = 0;
+
+	if (fd < 0)
+		fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (pread(fd, &flags, 8, pfn * 8) != 8)
+		return 0;
+	return flags;
+}
+
+bool luo_kmemleak_available(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", W_OK);
+}
+
+/* Number of leaks; an object must be old enough to count, hence two scans. */
+long luo_kmemleak_scan(void)
+{
+	char *buf, *p;
+	long leaks = 0;
+
+	if (luo_write_file("/sys/kernel/debug/kmemleak", "scan"))
+		return -errno;
+	sleep(6);
+	luo_write_file("/sys/kernel/debug/kmemleak", "scan");
+
+	buf = malloc(1 << 20);
+	if (!buf)
+		return -ENOMEM;
+	if (luo_read_file("/sys/kernel/debug/kmemleak", buf, 1 << 20) > 0) {
+		for (p = buf; (p = strstr(p, "unreferenced object")); p++)
+			leaks++;
+		if (leaks) {
+			char *save;
+			int lines = 0;
+
+			for (p = strtok_r(buf, "\n", &save); p && lines < 60;
+			     p = strtok_r(NULL, "\n", &save), lines++)
+				printf("# %s\n", p);
+		}
+	}
+	free(buf);
+	return leaks;
+}
+
+/* Objects in use in a slab cache, or a negative errno. */
+long luo_slab_active(const char *cache)
+{
+	FILE *f = fopen("/proc/slabinfo", "r");
+	char line[512], name[128];
+	long active, found = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%127s %ld", name, &active) == 2 && !strcmp(name, cache))
+			found = active;
+	}
+	fclose(f);
+	return found;
+}
+
+/* A figure for the reader of the log; the runner repeats it after the result. */
+void luo_note(const char *fmt, ...)
+{
+	char buf[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+	printf("# note: %s\n", buf);
+	fflush(stdout);
+}

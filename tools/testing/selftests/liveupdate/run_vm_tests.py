@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the live update selftests in VMs, around real kexecs.
+
+Every test is a static program in an initramfs, booted by QEMU; the kernel and
+the initramfs that it jumps to are attached as read-only disks.  A run passes
+when every case of every stage passed, the guest said its last words, and no
+kernel on the way logged a warning.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+
+import vm_image  # noqa: E402
+import vm_log  # noqa: E402
+import vm_qemu  # noqa: E402
+import vm_tests  # noqa: E402
+
+REPO = vm_image.REPO
+TAIL = 40
+print_lock = threading.Lock()
+
+
+def say(*args):
+    """Prints whole lines, whoever else is printing."""
+    with print_lock:
+        print(*args, flush=True)
+
+
+def options():
+    """Command line."""
+    par = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    par.add_argument("--kernel", type=pathlib.Path, default=REPO / "out/x86_64",
+                     help="directory with bzImage and config (default: %(default)s)")
+    par.add_argument("--debug-kernel", type=pathlib.Path, default=REPO / "out/x86_64-debug",
+                     help="the same, with debugging on (default: %(default)s)")
+    par.add_argument("--ksrc", type=pathlib.Path, default=REPO / "out/linux",
+                     help="kernel tree with kselftest_harness.h (default: %(default)s)")
+    par.add_argument("--out", type=pathlib.Path, default=REPO / "out/selftests",
+                     help="logs, images and timings (default: %(default)s)")
+    par.add_argument("-j", "--jobs", type=int, default=2, help="VMs at a time")
+    par.add_argument("--test", action="append", default=[], metavar="NAME",
+                     help="run this test, or all whose name contains NAME; can be repeated")
+    par.add_argument("--list", action="store_true", help="name the tests")
+    par.add_argument("--demo", action="store_true", help="two live updates, told as they happen")
+    par.add_argument("--shell", action="store_true", help="a shell in the VM")
+    par.add_argument("--timeout-scale", type=float, default=1.0, help="multiplies every time limit")
+    par.add_argument("--append", default="", help="further words for the kernel command line")
+    return par.parse_args()
+
+
+def select(tests, patterns):
+    """Exact names first, substrings otherwise."""
+    if not patterns:
+        return tests
+    chosen = []
+    for pat in patterns:
+        exact = [t for t in tests if t.ident == pat]
+        exact = exact or [t for t in tests if t.name == pat] or [t for t in tests if pat in t.ident]
+        if not exact:
+            raise SystemExit(f"no test is called {pat}; --list names them")
+        chosen += [t for t in exact if t not in chosen]
+    return chosen
+
+
+class Runner:
+    """Everything that the tests of one invocation share."""
+
+    def __init__(self, opt):
+        self.opt = opt
+        self.out = opt.out.resolve()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.kernels = {}
+        for name, folder in (("plain", opt.kernel), ("debug", opt.debug_kernel)):
+            if (folder / "bzImage").exists():
+                self.kernels[name] = folder.resolve()
+        self.times_file = self.out / "times.json"
+        try:
+            self.times = json.loads(self.times_file.read_text())
+        except (OSError, ValueError):
+            self.times = {}
+        self.binaries = {}
+        self.totals = {"pass": 0, "fail": 0, "skip": 0}
+        self.records = []
+
+    def build(self, sources):
+        """Compiles the programs."""
+        self.binaries = vm_image.build_programs(sources, self.out / "bin", self.opt.ksrc.resolve(),
+                                                os.cpu_count() or 2)
+
+    def prepare(self, test, append=""):
+        """Work directory and QEMU command line of a test."""
+        work = self.out / test.ident
+        work.mkdir(parents=True, exist_ok=True)
+        initrd = work / "initrd.cpio"
+        progs = [test.prog] if test.prog in self.binaries else []
+        vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs)
+        return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}")
+
+    def missing(self, test):
+        """Why a test cannot run, or None."""
+        need = {test.kernel}
+        if "other" in test.needs:
+            need |= {"plain", "debug"}
+        lack = need - self.kernels.keys()
+        return f"no {' or '.join(sorted(lack))} kernel" if lack else None
+
+    def run_one(self, test):
+        """Runs a test and prints its line."""
+        why = self.missing(test)
+        if why:
+            say(f"skip                        {test.ident}: {why}")
+            self.totals["skip"] += 1
+            self.records.append({"test": test.ident, "result": "skip", "why": why})
+            return
+        work, cmd = self.prepare(test)
+        log = work / "console.log"
+        reason, secs = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale)
+        text = log.read_text(errors="replace")
+        rep = vm_log.parse(text, test)
+        if reason:
+            rep.problems.insert(0, reason)
+        (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
+        (work / "scratch.img").unlink(missing_ok=True)
+        self.account(test, rep, secs, text, log)
+
+    def account(self, test, rep, secs, text, log):
+        """Counts and prints the outcome of a test."""
+        count = {v: sum(c.verdict == v for c in rep.cases) for v in self.totals}
+        if rep.problems and not count["fail"]:
+            count["fail"] = 1
+        bad = count["fail"] > 0 or bool(rep.problems)
+        last = self.times.get(test.ident)
+        lines = [f"{'FAIL' if bad else 'ok  '} {secs:7.1f} s (last {f'{last:.1f}' if last else '-':>6}) "
+                 f"{test.ident}: {count['pass']} of {sum(count.values())} cases, "
+                 f"{rep.stages} kernel{'s' * (rep.stages != 1)}"]
+        lines += [f"       {n}" for n in rep.notes]
+        if bad:
+            lines += [f"     ! {c.name} (stage {c.stage})" for c in rep.cases if c.verdict == "fail"]
+            lines += [f"     ! {p}" for p in rep.problems[:12]]
+            lines += [f"     | {ln}" for ln in text.replace("\r", "").rstrip().split("\n")[-TAIL:]]
+            lines += [f"     log: {log}"]
+        say("\n".join(lines))
+        with print_lock:
+            for key, num in count.items():
+                self.totals[key] += num
+            if not bad:
+                self.times[test.ident] = round(secs, 1)
+            self.records.append({
+                "test": test.ident, "result": "fail" if bad else "pass", "seconds": round(secs, 1),
+                "cases": [[c.stage, c.name, c.verdict] for c in rep.cases],
+                "problems": rep.problems, "notes": rep.notes})
+
+    def run_all(self, tests):
+        """Runs tests, the longest first.  Returns the exit status."""
+        start = time.monotonic()
+        tests = sorted(tests, key=lambda t: -self.times.get(t.ident, t.timeout * 10))
+        with concurrent.futures.ThreadPoolExecutor(max(1, self.opt.jobs)) as pool:
+            for job in [pool.submit(self.run_one, t) for t in tests]:
+                job.result()
+        self.times_file.write_text(json.dumps(self.times, indent=1, sort_keys=True))
+        (self.out / "results.json").write_text(json.dumps(self.records, indent=1))
+        failed = [r["test"] for r in self.records if r["result"] == "fail"]
+        print(f"{len(tests)} VM tests in {time.monotonic() - start:.0f} s"
+              + (f", failed: {' '.join(sorted(failed))}" if failed else ""))
+        print("{pass} passed, {fail} failed, {skip} skipped".format(**self.totals))
+        return 1 if self.totals["fail"] else 0
+
+    def demo(self, test):
+        """Runs the demo and repeats what it tells."""
+        work, cmd = self.prepare(test)
+        log = work / "console.log"
+
+        def on_line(line):
+            user, msg = vm_log.split(line)
+            if user and msg.startswith("demo: "):
+                print(msg[6:], flush=True)
+
+        reason, secs = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale, on_line)
+        text = log.read_text(errors="replace")
+        rep = vm_log.parse(text, test)
+        problems = ([reason] if reason else []) + rep.problems
+        problems += [f"failed: {c.name}" for c in rep.cases if c.verdict != "pass"]
+        print(f"{secs:.1f} s in the VM; log: {log}")
+        if problems:
+            for line in text.replace("\r", "").rstrip().split("\n")[-TAIL:]:
+                print(f"| {line}")
+            for prob in problems:
+                print(f"! {prob}")
+            print("FAIL")
+            return 1
+        print("PASS")
+        return 0
+
+
+def main():
+    """Entry point."""
+    opt = options()
+    tests = vm_tests.load()
+    if opt.list:
+        for test in tests:
+            print(f"{test.ident:32} {test.stages} stages, {test.mem} MiB, {test.prog}")
+        return 0
+
+    run = Runner(opt)
+    if not run.kernels:
+        raise SystemExit(f"no bzImage in {opt.kernel} or {opt.debug_kernel}")
+    try:
+        if opt.shell:
+            run.build([])
+            kernel = "plain" if "plain" in run.kernels else "debug"
+            test = vm_tests.VmTest("shell", pathlib.Path("shell.c"), kernel=kernel, needs=("kexec-tools",))
+            _, cmd = run.prepare(test)
+            return vm_qemu.interactive(cmd)
+        if opt.demo:
+            test = next(t for t in tests if t.name == "demo" and t.kernel == "plain")
+            run.build([test.source])
+            return run.demo(test)
+        tests = select(tests, opt.test)
+        run.build(sorted({t.source for t in tests}))
+        return run.run_all(tests)
+    except vm_image.BuildError as err:
+        raise SystemExit(str(err)) from err
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds test programs and packs them into initramfs images."""
+
+import concurrent.futures
+import pathlib
+import re
+import shutil
+import stat
+import subprocess
+
+from vm_tests import HERE
+
+REPO = HERE.parents[3]
+CFLAGS = ["-static", "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter",
+          "-Wno-missing-field-initializers", "-Wno-clobbered", "-pthread"]
+
+
+class BuildError(Exception):
+    """A test program did not compile, or something to pack is missing."""
+
+
+class Cpio:
+    """A newc archive, written without help from outside."""
+
+    def __init__(self):
+        self._parts = []
+        self._ino = 0
+        self._dirs = set()
+
+    def _entry(self, name, mode, data=b"", rdev=(0, 0)):
+        self._ino += 1
+        raw = name.encode() + b"\0"
+        head = "070701" + "".join(f"{v:08x}" for v in (
+            self._ino, mode, 0, 0, 1, 0, len(data), 0, 0, rdev[0], rdev[1], len(raw), 0))
+        blob = head.encode() + raw
+        blob += b"\0" * (-len(blob) % 4) + data
+        self._parts.append(blob + b"\0" * (-len(blob) % 4))
+
+    def mkdir(self, name):
+        """Adds a directory and its parents."""
+        name = name.strip("/")
+        if not name or name in self._dirs:
+            return
+        self.mkdir(str(pathlib.PurePosixPath(name).parent).strip("."))
+        self._dirs.add(name)
+        self._entry(name, stat.S_IFDIR | 0o755)
+
+    def add(self, name, data, mode=0o755):
+        """Adds a file."""
+        name = name.strip("/")
+        self.mkdir(str(pathlib.PurePosixPath(name).parent).strip("."))
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def symlink(self, name, target):
+        """Adds a symbolic link."""
+        self._entry(name.strip("/"), stat.S_IFLNK | 0o777, target.encode())
+
+    def mknod(self, name, major, minor):
+        """Adds a character device."""
+        self._entry(name.strip("/"), stat.S_IFCHR | 0o600, rdev=(major, minor))
+
+    def bytes(self):
+        """The archive, padded to whole disk sectors."""
+        parts, self._parts = self._parts, []
+        self._entry("TRAILER!!!", 0)
+        blob = b"".join(parts + self._parts)
+        self._parts = parts
+        return blob + b"\0" * (-len(blob) % 4096)
+
+
+def _compile(source, target, ksrc, deps):
+    newest = max(p.stat().st_mtime for p in deps)
+    if target.exists() and target.stat().st_mtime >= newest:
+        return
+    cmd = ["gcc", *CFLAGS, "-I", str(HERE), "-idirafter", str(REPO / "include/uapi"),
+           "-I", str(ksrc / "tools/testing/selftests"), "-o", str(target) + ".tmp"]
+    uapi = REPO / "include/uapi/linux/liveupdate.h"
+    if uapi.exists():
+        cmd += ["-include", str(uapi)]
+    cmd += [str(source), str(HERE / "luo_test_util.c"), "-lpthread"]
+    run = subprocess.run(cmd, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise BuildError(f"{' '.join(cmd)}\n{run.stderr}")
+    if run.stderr.strip():
+        print(run.stderr.rstrip())
+    pathlib.Path(str(target) + ".tmp").rename(target)
+
+
+def build_programs(srcs, bindir, ksrc, jobs):
+    """Compiles what is out of date.  Returns {program name: binary}."""
+    bindir.mkdir(parents=True, exist_ok=True)
+    shared = [*HERE.glob("*.h"), HERE / "luo_test_util.c",
+              ksrc / "tools/testing/selftests/kselftest_harness.h"]
+    uapi = REPO / "include/uapi/linux/liveupdate.h"
+    if uapi.exists():
+        shared.append(uapi)
+    made = {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        todo = []
+        for src in [HERE / "luo_init.c", *srcs]:
+            made[src.stem] = bindir / src.stem
+            todo.append(pool.submit(_compile, src, bindir / src.stem, ksrc, [src, *shared]))
+        for job in todo:
+            job.result()
+    return made
+
+
+def _which(name):
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if not found:
+        raise BuildError(f"{name} is not installed")
+    return pathlib.Path(found)
+
+
+def _with_libraries(cpio, binary, name):
+    cpio.add(name, binary.read_bytes())
+    ldd = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False)
+    for lib in re.findall(r"(/\S+)\s+\(0x", ldd.stdout):
+        cpio.add(lib, pathlib.Path(lib).read_bytes())
+
+
+def pack(target, programs, binaries, kexec_tools):
+    """Writes an initramfs with the named programs."""
+    cpio = Cpio()
+    for folder in ("dev", "proc", "sys", "tmp", "bin", "sbin", "root"):
+        cpio.mkdir(folder)
+    cpio.mknod("dev/console", 5, 1)
+    cpio.mknod("dev/null", 1, 3)
+    cpio.add("init", binaries["luo_init"].read_bytes())
+    busybox = _which("busybox")
+    if b"ld-linux" in busybox.read_bytes()[:8192]:
+        raise BuildError("busybox is not static (install busybox-static)")
+    cpio.add("bin/busybox", busybox.read_bytes())
+    cpio.symlink("bin/sh", "busybox")
+    for prog in programs:
+        cpio.add(f"bin/{prog}", binaries[prog].read_bytes())
+    if kexec_tools:
+        _with_libraries(cpio, _which("kexec"), "sbin/kexec")
+    target.write_bytes(cpio.bytes())

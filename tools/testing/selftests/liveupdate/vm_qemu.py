@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Starts QEMU for one test and waits for its end."""
+
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import time
+
+APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_format=syslog "
+          "printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic "
+          "rcupdate.rcu_cpu_stall_timeout=120 kho=on liveupdate=on")
+
+_accel = None
+
+
+def accel():
+    """TCG, unless KVM was asked for and works here."""
+    global _accel
+    if _accel is None:
+        _accel = ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        if os.environ.get("LUO_ACCEL") == "kvm":
+            probe = subprocess.run(
+                ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-M", "q35,kernel-irqchip=split",
+                 "-display", "none", "-nodefaults", "-S", "-monitor", "stdio"],
+                input="quit\n", capture_output=True, text=True, timeout=20, check=False)
+            if probe.returncode == 0 and not probe.stderr.strip():
+                _accel = ["-accel", "kvm", "-cpu", "host"]
+            else:
+                print("LUO_ACCEL=kvm does not work here, using TCG")
+    return _accel
+
+
+def words(base, changes):
+    """Command line with words added, and "-WORD" taken off."""
+    out = base.split()
+    for word in shlex.split(changes):
+        if word.startswith("-"):
+            out = [w for w in out if w.partition("=")[0] != word[1:] and w != word[1:]]
+        else:
+            out.append(word)
+    return " ".join(f'"{w}"' if " " in w else w for w in out)
+
+
+def command(test, kernels, initrd, workdir, append=""):
+    """The QEMU command line of a test."""
+    kernel = kernels[test.kernel] / "bzImage"
+    line = words(f"{APPEND} luo_test={test.prog} luo_stage=1", f"{test.append} {append}")
+    cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
+           "-nic", "none", "-monitor", "none", "-m", f"{test.mem}M"]
+    if test.icount:
+        cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off"]
+    else:
+        cmd += [*accel(), "-smp", str(test.smp)]
+    cmd += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
+    disks = [("kernel", kernel, True), ("initrd", initrd, True)]
+    if "other" in test.needs:
+        other = "plain" if test.kernel == "debug" else "debug"
+        disks.append(("other", kernels[other] / "bzImage", True))
+    if test.disk:
+        scratch = workdir / "scratch.img"
+        with open(scratch, "wb") as img:
+            img.truncate(test.disk << 20)
+        disks.append(("scratch", scratch, False))
+    for num, (serial, path, readonly) in enumerate(disks):
+        path = _sectors(path, workdir)
+        cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
+                          f"{',readonly=on' if readonly else ',cache=unsafe'}",
+                "-device", f"virtio-blk-pci,drive=d{num},serial={serial}"]
+    return cmd + shlex.split(test.qemu)
+
+
+def _sectors(path, workdir):
+    """The file itself, or a copy of it filled up to whole sectors."""
+    size = path.stat().st_size
+    if not size % 512:
+        return path
+    copy = workdir.parent / f"{path.parent.name}-{path.name}.{size}.{int(path.stat().st_mtime)}.disk"
+    if not copy.exists():
+        tmp = pathlib.Path(f"{copy}.{os.getpid()}.{id(workdir)}.{workdir.name}")
+        shutil.copyfile(path, tmp)
+        with open(tmp, "r+b") as img:
+            img.truncate((size + 511) // 512 * 512)
+        tmp.rename(copy)
+    return copy
+
+
+def run(cmd, log, timeout, on_line=None):
+    """Runs QEMU.  Returns (reason it was ended for or None, seconds)."""
+    start = time.monotonic()
+    reason = None
+    log.write_bytes(b"")
+    with open(log.with_suffix(".qemu"), "w", encoding="utf-8") as err:
+        err.write(shlex.join(cmd) + "\n")
+        err.flush()
+        with subprocess.Popen(cmd + ["-serial", f"file:{log}"], stdin=subprocess.DEVNULL,
+                              stdout=err, stderr=err) as proc:
+            pos = 0
+            while True:
+                try:
+                    proc.wait(0.1)
+                    ended = True
+                except subprocess.TimeoutExpired:
+                    ended = False
+                if on_line:
+                    pos = _follow(log, pos, on_line)
+                if ended:
+                    break
+                if time.monotonic() - start > timeout:
+                    reason = f"timeout after {timeout:.0f} s"
+                    proc.kill()
+                    proc.wait()
+                    break
+            if proc.returncode and not reason:
+                tail = log.with_suffix(".qemu").read_text(errors="replace").strip().split("\n")[-1]
+                reason = f"QEMU ended with {proc.returncode}: {tail[:200]}"
+    return reason, time.monotonic() - start
+
+
+def _follow(log, pos, on_line):
+    with open(log, "rb") as src:
+        src.seek(pos)
+        data = src.read()
+    end = data.rfind(b"\n")
+    if end < 0:
+        return pos
+    for line in data[:end].decode(errors="replace").split("\n"):
+        on_line(line.rstrip("\r"))
+    return pos + end + 1
+
+
+def interactive(cmd):
+    """Runs QEMU with the serial line on the terminal (C-a x ends it)."""
+    cmd = [c for c in cmd if c not in ("-display", "-monitor")]
+    cmd = [c for i, c in enumerate(cmd) if not (c == "none" and cmd[i - 1] != "-nic")]
+    return subprocess.call(cmd + ["-nographic", "-serial", "mon:stdio"])

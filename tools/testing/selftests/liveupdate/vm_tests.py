@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The list of VM tests, read from the heads of the test programs.
+
+A program says how it wants to be run in its head comment, one line per
+configuration:
+
+    vm-test: name=memfd stages=2 mem=2048 append="kho_scratch=64M,64M,64M"
+
+Keys (all optional but name):
+  name      what --test selects; "@debug" is appended for the debug kernel
+  stages    kernels that the program runs through, the first one included
+  kernels   comma list of plain, debug
+  mem       guest memory in MiB;  debug-mem: the same on the debug kernel
+  smp       CPUs
+  timeout   seconds on the plain kernel; the debug kernel gets four times that
+  append    words for the kernel command line; a word "-WORD" takes one off
+  qemu      further QEMU options
+  disk      MiB of an empty, writable disk with the serial "scratch"
+  needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
+            the kernel that was not booted, serial "other")
+  icount    1: one virtual nanosecond per guest instruction
+  allow     regular expression of kernel log lines that are no failure, with
+            the reason in the comment above it
+  expect    comma list of case names that must fail in this run and no others:
+            a test of the test
+"""
+
+import dataclasses
+import pathlib
+import re
+import shlex
+
+HERE = pathlib.Path(__file__).resolve().parent
+DIRS = (HERE, HERE.parent / "kho")
+NOT_TESTS = {"luo_init.c", "luo_test_util.c"}
+
+
+@dataclasses.dataclass
+class VmTest:
+    """One VM run: a program, a kernel and a machine."""
+
+    name: str
+    source: pathlib.Path
+    kernel: str = "plain"
+    stages: int = 1
+    mem: int = 2048
+    smp: int = 2
+    timeout: float = 90
+    append: str = ""
+    qemu: str = ""
+    disk: int = 0
+    needs: tuple = ()
+    icount: bool = False
+    allow: tuple = ()
+    expect: tuple = ()
+
+    @property
+    def ident(self):
+        """Name as the user sees it."""
+        return self.name + ("@debug" if self.kernel == "debug" else "")
+
+    @property
+    def prog(self):
+        """Name of the program in the guest."""
+        return self.source.stem
+
+
+def _parse(source, words):
+    keys = {}
+    for word in words:
+        key, sep, val = word.partition("=")
+        if not sep:
+            raise SystemExit(f"{source}: vm-test: '{word}' is not key=value")
+        if key == "allow":
+            keys.setdefault(key, []).append(val)
+        else:
+            keys[key] = val
+    for kernel in keys.pop("kernels", "plain,debug").split(","):
+        k = dict(keys)
+        test = VmTest(name=k.pop("name"), source=source, kernel=kernel)
+        debug_mem = k.pop("debug-mem", None)
+        for key in ("stages", "mem", "smp", "disk"):
+            setattr(test, key, int(k.pop(key, getattr(test, key))))
+        test.timeout = float(k.pop("timeout", test.timeout))
+        if kernel == "debug":
+            test.timeout *= 4
+            test.mem = int(debug_mem or max(test.mem, 2048))
+        test.append = k.pop("append", "")
+        test.qemu = k.pop("qemu", "")
+        test.icount = k.pop("icount", "0") == "1"
+        test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
+        test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
+        test.allow = tuple(k.pop("allow", ()))
+        if k:
+            raise SystemExit(f"{source}: vm-test: unknown keys {sorted(k)}")
+        yield test
+
+
+def sources():
+    """All test programs."""
+    found = []
+    for folder in DIRS:
+        found += [p for p in sorted(folder.glob("*.c")) if p.name not in NOT_TESTS]
+    return found
+
+
+def load():
+    """All VM tests of all programs."""
+    tests = []
+    for source in sources():
+        head = source.read_text(encoding="utf-8")
+        for line in re.findall(r"^ \* vm-test:[ \t]*((?:.*\\\n)*.*)$", head, re.M):
+            tests += _parse(source, shlex.split(line.replace("\\\n *", " ")))
+    names = [t.ident for t in tests]
+    double = {n for n in names if names.count(n) > 1}
+    if double:
+        raise SystemExit(f"vm-test: names used twice: {sorted(double)}")
+    return tests
