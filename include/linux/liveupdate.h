@@ -6,7 +6,6 @@
 #define _LINUX_LIVEUPDATE_H
 
 #include <linux/atomic.h>
-#include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/list.h>
 #include <linux/types.h>
@@ -99,8 +98,8 @@ struct liveupdate_file_handler {
 	const char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
 
 	/* private: */
-	struct list_head __private list;
-	atomic_long_t __private users;
+	struct list_head list;
+	atomic_long_t users;
 };
 
 #ifdef CONFIG_LIVEUPDATE
