@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Live Update Orchestrator: what its files share among themselves.
+ */
+#ifndef _KERNEL_LIVEUPDATE_LUO_INTERNAL_H
+#define _KERNEL_LIVEUPDATE_LUO_INTERNAL_H
+
+#include <linux/list.h>
+#include <linux/liveupdate.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+#include <linux/kho/abi/luo.h>
+
+/* luo_block.c */
+
+/**
+ * struct luo_block_ops - where blocks come from
+ * @alloc: a zeroed block, page aligned and preserved, or an ERR_PTR()
+ * @free: undo @alloc
+ * @valid: Is there a block of the previous kernel at this address, one that can
+ *	be read and that nobody has taken?
+ * @release: free a block of the previous kernel
+ */
+struct luo_block_ops {
+	void *(*alloc)(void);
+	void (*free)(void *block);
+	bool (*valid)(u64 pa);
+	void (*release)(void *block);
+};
+
+extern const struct luo_block_ops luo_kho_block_ops;
+
+/**
+ * struct luo_chain - a chain of blocks that this kernel writes
+ * @ops: where blocks come from
+ * @first: the first block
+ * @entry_size: bytes per entry
+ * @nr_blocks: number of blocks
+ * @nr_reserved: number of entries for which there must be room
+ */
+struct luo_chain {
+	const struct luo_block_ops *ops;
+	struct luo_block_ser *first;
+	size_t entry_size;
+	unsigned long nr_blocks;
+	unsigned long nr_reserved;
+};
+
+/**
+ * struct luo_chain_writer - position in a chain that is being written
+ * @chain: the chain
+ * @block: the block to write to
+ * @nr_written: number of entries written
+ */
+struct luo_chain_writer {
+	struct luo_chain *chain;
+	struct luo_block_ser *block;
+	unsigned long nr_written;
+};
+
+void luo_chain_init(struct luo_chain *chain, const struct luo_block_ops *ops,
+		    size_t entry_size);
+void luo_chain_destroy(struct luo_chain *chain);
+int luo_chain_reserve(struct luo_chain *chain);
+void luo_chain_unreserve(struct luo_chain *chain);
+u64 luo_chain_address(const struct luo_chain *chain);
+void luo_chain_write(struct luo_chain *chain, struct luo_chain_writer *writer);
+void *luo_chain_write_next(struct luo_chain_writer *writer);
+
+/* The number of entries is not recorded anywhere but in the blocks. */
+#define LUO_COUNT_UNKNOWN	U64_MAX
+
+/**
+ * struct luo_incoming_chain - a chain of blocks that the previous kernel wrote
+ * @ops: where blocks come from
+ * @first: address of the first block
+ * @entry_size: bytes per entry
+ * @nr_blocks: number of sound blocks
+ * @nr_entries: number of sound entries
+ * @fault: what is wrong, or NULL
+ * @fault_pa: address of the block that it is wrong with
+ */
+struct luo_incoming_chain {
+	const struct luo_block_ops *ops;
+	u64 first;
+	size_t entry_size;
+	u64 nr_blocks;
+	u64 nr_entries;
+	const char *fault;
+	u64 fault_pa;
+};
+
+/**
+ * struct luo_chain_reader - position in a chain that is being read
+ * @chain: the chain
+ * @block: the block to read from
+ * @index: the entry in @block to read next
+ * @nr_left: number of entries left
+ */
+struct luo_chain_reader {
+	const struct luo_incoming_chain *chain;
+	const struct luo_block_ser *block;
+	u64 index;
+	u64 nr_left;
+};
+
+int luo_incoming_chain_check(struct luo_incoming_chain *chain,
+			     const struct luo_block_ops *ops, u64 first,
+			     size_t entry_size, u64 nr_expected);
+void luo_incoming_chain_release(struct luo_incoming_chain *chain);
+void luo_chain_read(const struct luo_incoming_chain *chain, struct luo_chain_reader *reader);
+const void *luo_chain_read_next(struct luo_chain_reader *reader);
+
+/* luo_core.c */
+
+/* See "Locks" in luo_core.c. */
+extern struct rw_semaphore luo_freeze_lock;
+extern struct workqueue_struct *luo_release_wq;
+
+/**
+ * struct luo_ucmd - an ioctl being executed
+ * @cmd: copy of the user's struct
+ * @session: the session that it was issued on, or NULL
+ * @file: set by the operation: a file to be installed as a file descriptor, whose
+ *	number goes to the user's struct
+ */
+struct luo_ucmd {
+	void *cmd;
+	struct liveupdate_session *session;
+	struct file *file;
+};
+
+#define LUO_IOCTL_OUT	BIT(0)	/* The struct is copied back. */
+#define LUO_IOCTL_FD	BIT(1)	/* And gets a file descriptor. */
+
+/**
+ * struct luo_ioctl_op - an ioctl
+ * @cmd: its number
+ * @size: size of its struct
+ * @min_size: size of the first version of its struct
+ * @flags: LUO_IOCTL_*
+ * @execute: does the work, with luo_freeze_lock held for reading
+ */
+struct luo_ioctl_op {
+	unsigned int cmd;
+	unsigned int size;
+	unsigned int min_size;
+	unsigned int flags;
+	int (*execute)(struct luo_ucmd *ucmd);
+};
+
+#define LUO_IOCTL(_cmd, _fn, _struct, _last, _flags)			\
+	{								\
+		.cmd = _cmd,						\
+		.size = sizeof(_struct) +				\
+			BUILD_BUG_ON_ZERO(sizeof(_struct) > LUO_UCMD_SIZE), \
+		.min_size = offsetofend(_struct, _last),		\
+		.flags = _flags,					\
+		.execute = _fn,						\
+	}
+
+/* No struct is larger than this. */
+#define LUO_UCMD_SIZE	128
+/* Where a struct with LUO_IOCTL_FD has it. */
+#define LUO_UCMD_FD	4
+
+long luo_ioctl(const struct luo_ioctl_op *ops, unsigned int nr_ops,
+	       struct liveupdate_session *session, unsigned int cmd, unsigned long arg);
+
+/* luo_reboot.c */
+void luo_reboot_init(struct luo_ser *ser);
+
+/* luo_session.c */
+
+/**
+ * enum luo_session_state - what a session is
+ * @LUO_OUTGOING: for the next kernel, among luo_outgoing
+ * @LUO_INCOMING: from the previous kernel, among luo_incoming
+ * @LUO_FINISHED: was incoming, is empty, in neither set
+ */
+enum luo_session_state {
+	LUO_OUTGOING,
+	LUO_INCOMING,
+	LUO_FINISHED,
+};
+
+/**
+ * struct luo_session_set - sessions with a common name space
+ * @lock: protects all of it, and who holds an incoming session
+ * @list: in the order in which they were entered
+ * @names: the same by name
+ * @count: number of them
+ * @chain: room for their records; outgoing only
+ */
+struct luo_session_set {
+	struct mutex lock; /* protects the set, see above */
+	struct list_head list;
+	struct rb_root names;
+	unsigned long count;
+	struct luo_chain chain;
+};
+
+extern struct luo_session_set luo_outgoing;
+extern struct luo_session_set luo_incoming;
+
+/**
+ * struct liveupdate_session - a named collection of files
+ * @lock: protects the session, @held and what links it in its set excepted
+ * @state: what it is
+ * @held: there is an open file of it. Incoming sessions only: all others exist
+ *	just as long as their file
+ * @loaded: @files has what @incoming_pa says
+ * @fault: errno for what is lost of @files because of damage, or 0
+ * @files: in the order in which they were preserved
+ * @tokens: the same by token
+ * @nr_files: number of files
+ * @nr_retrieved: number of files that are retrieved
+ * @chain: room for the records of its files; outgoing only
+ * @incoming_pa: where the previous kernel left the files
+ * @incoming_count: their number, by its word
+ * @set_link: in luo_session_set.list
+ * @name_node: in luo_session_set.names
+ * @name_hash: what that is sorted by
+ * @release_work: to release it from where waiting is harmless
+ * @name: its name, padded with NULs
+ */
+struct liveupdate_session {
+	struct mutex lock; /* protects the session, see above */
+	enum luo_session_state state;
+	bool held;
+	bool loaded;
+	int fault;
+	struct list_head files;
+	struct rb_root tokens;
+	unsigned long nr_files;
+	unsigned long nr_retrieved;
+	struct luo_chain chain;
+	u64 incoming_pa;
+	u64 incoming_count;
+
+	struct list_head set_link;
+	struct rb_node name_node;
+	u32 name_hash;
+	struct work_struct release_work;
+	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
+};
+
+__printf(3, 4)
+void luo_session_log(const char *level, struct liveupdate_session *session,
+		     const char *fmt, ...);
+int luo_session_create(struct luo_ucmd *ucmd);
+int luo_session_retrieve(struct luo_ucmd *ucmd);
+void luo_sessions_load(u64 sessions_pa);
+u64 luo_sessions_serialize(void);
+
+/* luo_file.c */
+
+/**
+ * struct luo_file - a file of a session
+ * @session: the session
+ * @handler: who takes care of it; NULL if that was not asked yet
+ * @token: its number in the session
+ * @id: what stands for the object behind it
+ * @file: the file, with a reference; NULL as long as it is not retrieved
+ * @data: see &struct liveupdate_file_op_args
+ * @private_data: see &struct liveupdate_file_op_args
+ * @retrieve_status: see &struct liveupdate_file_op_args
+ * @frozen: freeze() was called and succeeded
+ * @retrieving: retrieve() is running
+ * @damaged: the record makes no sense, there is no handler for it
+ * @discarded: it was given up
+ * @link: in liveupdate_session.files
+ * @token_node: in liveupdate_session.tokens
+ * @id_node: in luo_objects; empty if @id is not set
+ * @compatible: name of the handler
+ */
+struct luo_file {
+	struct liveupdate_session *session;
+	struct liveupdate_file_handler *handler;
+	u64 token;
+	unsigned long id;
+	struct file *file;
+	u64 data;
+	void *private_data;
+	int retrieve_status;
+	bool frozen:1;
+	bool retrieving:1;
+	bool damaged:1;
+	bool discarded:1;
+
+	struct list_head link;
+	struct rb_node token_node;
+	struct rb_node id_node;
+	char compatible[LIVEUPDATE_HNDL_COMPAT_LENGTH];
+};
+
+__printf(3, 4)
+void luo_file_log(const char *level, struct luo_file *lf, const char *fmt, ...);
+struct luo_file *luo_file_add(struct liveupdate_session *session, u64 token);
+void luo_file_del(struct luo_file *lf);
+struct luo_file *luo_file_find(struct liveupdate_session *session, u64 token);
+struct liveupdate_file_op_args luo_file_args(struct luo_file *lf);
+int luo_file_resolve(struct luo_file *lf);
+
+int luo_file_preserve(struct liveupdate_session *session, int fd, u64 token);
+void luo_files_unpreserve(struct liveupdate_session *session);
+int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file **filep);
+int luo_files_finish(struct liveupdate_session *session);
+
+/* luo_handover.c */
+int luo_files_load(struct liveupdate_session *session);
+int luo_files_freeze(struct liveupdate_session *session);
+void luo_files_unfreeze(struct liveupdate_session *session);
+void luo_files_serialize(struct liveupdate_session *session);
+void luo_files_discard(struct liveupdate_session *session);
+
+/* luo_handler.c */
+struct liveupdate_file_handler *luo_handler_get_for_file(struct file *file);
+struct liveupdate_file_handler *luo_handler_get_by_name(const char *compatible);
+void luo_handler_put(struct liveupdate_file_handler *handler);
+bool luo_handlers_discard(void);
+int luo_object_add(struct luo_file *lf);
+void luo_object_del(struct luo_file *lf);
+int luo_object_token(struct liveupdate_session *session, struct file *file, u64 *tokenp);
+
+#endif /* _KERNEL_LIVEUPDATE_LUO_INTERNAL_H */
