@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Live Update Orchestrator: the files of a session while the kernel runs.
+ */
+
+/**
+ * DOC: LUO files
+ *
+ * A &struct luo_file is one file of one session, under a token that user space
+ * chose. On its way out of a kernel it is preserved, then frozen (luo_handover.c);
+ * on its way into the next one it is read in (luo_handover.c), retrieved, and
+ * finished::
+ *
+ *	PRESERVE_FD              reboot()             RETRIEVE_FD         FINISH
+ *	  preserve() --> freeze() --> serialized --> read --> retrieve() --> finish()
+ *	  unpreserve()   unfreeze()
+ *
+ * The session keeps a reference on the file while it is preserved, and from
+ * retrieve() until the session is finished, so that closing a descriptor loses
+ * nothing. The file is entered among the objects (luo_handler.c) just as long.
+ *
+ * Why retrieve() failed is remembered and said again, unless trying again may
+ * help. Files depend on each other: while a file is retrieved, its handler can
+ * ask for others of the session, liveupdate_session_get_file(), which are then
+ * retrieved on the way.
+ *
+ * Locks: all of it is protected by the lock of the session, which is also held
+ * around every callback.
+ */
+
+#include <linux/capability.h>
+#include <linux/export.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/printk.h>
+#include <linux/ratelimit.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "luo_internal.h"
+
+static int luo_token_cmp(const void *key, const struct rb_node *node)
+{
+	u64 token = rb_entry(node, struct luo_file, token_node)->token;
+	u64 wanted = *(const u64 *)key;
+
+	return wanted < token ? -1 : wanted > token;
+}
+
+static int luo_token_cmp_node(struct rb_node *node, const struct rb_node *other)
+{
+	return luo_token_cmp(&rb_entry(node, struct luo_file, token_node)->token, other);
+}
+
+/* User space can make these lines come as often as it likes. */
+static DEFINE_RATELIMIT_STATE(luo_file_ratelimit, DEFAULT_RATELIMIT_INTERVAL,
+			      DEFAULT_RATELIMIT_BURST);
+
+/**
+ * luo_file_log - write a line about a file to the log
+ * @level: KERN_*
+ * @lf: the file
+ * @fmt: what about it, without a newline
+ */
+void luo_file_log(const char *level, struct luo_file *lf, const char *fmt, ...)
+{
+	struct va_format vaf;
+	va_list args;
+
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	luo_session_log(level, lf->session, "token %#llx: %s: %pV", lf->token,
+			lf->compatible, &vaf);
+	va_end(args);
+}
+
+/**
+ * luo_file_find - look a file up
+ * @session: its session
+ * @token: its token
+ *
+ * Return: the file, or NULL.
+ */
+struct luo_file *luo_file_find(struct liveupdate_session *session, u64 token)
+{
+	struct rb_node *node;
+
+	lockdep_assert_held(&session->lock);
+
+	node = rb_find(&token, &session->tokens, luo_token_cmp);
+	return rb_entry_safe(node, struct luo_file, token_node);
+}
+
+/**
+ * luo_file_add - add a file to a session
+ * @session: the session
+ * @token: its token
+ *
+ * Return: the file, of which no more is known than that, ``-EEXIST`` if the token
+ * is in use, or ``-ENOMEM``.
+ */
+struct luo_file *luo_file_add(struct liveupdate_session *session, u64 token)
+{
+	struct luo_file *lf;
+
+	lockdep_assert_held(&session->lock);
+
+	lf = kzalloc(sizeof(*lf), GFP_KERNEL_ACCOUNT);
+	if (!lf)
+		return ERR_PTR(-ENOMEM);
+
+	lf->session = session;
+	lf->token = token;
+	RB_CLEAR_NODE(&lf->id_node);
+	if (rb_find_add(&lf->token_node, &session->tokens, luo_token_cmp_node)) {
+		kfree(lf);
+		return ERR_PTR(-EEXIST);
+	}
+	list_add_tail(&lf->link, &session->files);
+	session->nr_files++;
+	return lf;
+}
+
+/**
+ * luo_file_del - take a file out of its session and free it
+ * @lf: the file. Its handler has done its part; what is left is let go.
+ */
+void luo_file_del(struct luo_file *lf)
+{
+	struct liveupdate_session *session = lf->session;
+
+	lockdep_assert_held(&session->lock);
+
+	luo_object_del(lf);
+	rb_erase(&lf->token_node, &session->tokens);
+	list_del(&lf->link);
+	session->nr_files--;
+	if (lf->file)
+		fput(lf->file);
+	if (lf->handler)
+		luo_handler_put(lf->handler);
+	kfree(lf);
+}
+
+/**
+ * luo_file_args - what to call the handler of a file with
+ * @lf: the file
+ *
+ * Return: the arguments. A callback that changes them, and which may, is followed
+ * by an assignment in the other direction.
+ */
+struct liveupdate_file_op_args luo_file_args(struct luo_file *lf)
+{
+	return (struct liveupdate_file_op_args) {
+		.handler = lf->handler,
+		.retrieve_status = lf->retrieve_status,
+		.file = lf->file,
+		.serialized_data = lf->data,
+		.private_data = lf->private_data,
+		.session = lf->session,
+	};
+}
+
+/**
+ * luo_file_resolve - find the handler of an incoming file
+ * @lf: the file, which keeps it
+ *
+ * Return: 0, or ``-EOPNOTSUPP`` if it is not there.
+ */
+int luo_file_resolve(struct luo_file *lf)
+{
+	lockdep_assert_held(&lf->session->lock);
+
+	if (!lf->handler)
+		lf->handler = luo_handler_get_by_name(lf->compatible);
+	return lf->handler ? 0 : -EOPNOTSUPP;
+}
+
+static int luo_file_call_preserve(struct luo_file *lf)
+{
+	struct liveupdate_file_op_args args = luo_file_args(lf);
+	int ret = lf->handler->ops->preserve(&args);
+
+	if (ret)
+		return ret;
+	lf->data = args.serialized_data;
+	lf->private_data = args.private_data;
+	return 0;
+}
+
+/**
+ * luo_file_preserve - preserve a file in a session
+ * @session: an outgoing session
+ * @fd: the file
+ * @token: its token
+ *
+ * Return: 0 or the errno for PRESERVE_FD; nothing has changed then.
+ */
+int luo_file_preserve(struct liveupdate_session *session, int fd, u64 token)
+{
+	struct luo_file *lf;
+	struct file *file;
+	int ret;
+
+	lockdep_assert_held(&session->lock);
+
+	file = fget(fd);
+	if (!file)
+		return -EBADF;
+
+	lf = luo_file_add(session, token);
+	if (IS_ERR(lf)) {
+		fput(file);
+		return PTR_ERR(lf);
+	}
+	lf->file = file;
+
+	ret = -ENOENT;
+	lf->handler = luo_handler_get_for_file(file);
+	if (!lf->handler)
+		goto err_del;
+
+	strscpy(lf->compatible, lf->handler->compatible);
+
+	ret = luo_object_add(lf);
+	if (ret)
+		goto err_del;
+
+	ret = luo_chain_reserve(&session->chain);
+	if (ret)
+		goto err_del;
+
+	ret = luo_file_call_preserve(lf);
+	if (ret)
+		goto err_unreserve;
+	return 0;
+
+err_unreserve:
+	luo_chain_unreserve(&session->chain);
+err_del:
+	luo_file_del(lf);
+	return ret;
+}
+
+/**
+ * luo_files_unpreserve - unpreserve all files of a session, last one first
+ * @session: an outgoing session
+ */
+void luo_files_unpreserve(struct liveupdate_session *session)
+{
+	struct luo_file *lf, *tmp;
+
+	lockdep_assert_held(&session->lock);
+
+	list_for_each_entry_safe_reverse(lf, tmp, &session->files, link) {
+		struct liveupdate_file_op_args args = luo_file_args(lf);
+
+		lf->handler->ops->unpreserve(&args);
+		luo_chain_unreserve(&session->chain);
+		luo_file_del(lf);
+		cond_resched();
+	}
+}
+
+/* Everything is as it was before the attempt, and it may work another time. */
+static bool luo_may_retry(int err)
+{
+	return err == -ENOMEM || err == -EINTR || err == -EAGAIN || err == -ERESTARTSYS;
+}
+
+static int luo_file_call_retrieve(struct luo_file *lf)
+{
+	struct liveupdate_file_op_args args = luo_file_args(lf);
+	int ret;
+
+	lf->retrieving = true;
+	ret = lf->handler->ops->retrieve(&args);
+	lf->retrieving = false;
+
+	if (!ret && WARN_ON_ONCE(IS_ERR_OR_NULL(args.file)))
+		ret = -EIO;
+	if (ret) {
+		if (__ratelimit(&luo_file_ratelimit))
+			luo_file_log(KERN_WARNING, lf, "cannot be retrieved: %pe", ERR_PTR(ret));
+		if (!luo_may_retry(ret))
+			lf->retrieve_status = ret;
+		return ret;
+	}
+
+	lf->file = args.file;
+	lf->private_data = args.private_data;
+	lf->retrieve_status = 1;
+	lf->session->nr_retrieved++;
+	if (luo_object_add(lf))
+		luo_file_log(KERN_WARNING, lf, "the object is in use by another file");
+	return 0;
+}
+
+/**
+ * luo_file_retrieve - get a file of a session
+ * @session: an incoming session
+ * @token: its token
+ * @filep: set to the file, with a reference for the caller
+ *
+ * Return: 0 or the errno for RETRIEVE_FD; ``-EDEADLK`` if the file is being
+ * retrieved, and asks for itself.
+ */
+int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file **filep)
+{
+	struct luo_file *lf;
+	int ret;
+
+	lockdep_assert_held(&session->lock);
+
+	lf = luo_file_find(session, token);
+	if (!lf)
+		return session->fault ?: -ENOENT;
+	if (lf->damaged)
+		return -EBADMSG;
+	if (lf->discarded)
+		return -ESTALE;
+	if (lf->retrieving)
+		return -EDEADLK;
+	if (lf->retrieve_status < 0)
+		return lf->retrieve_status;
+
+	if (!lf->retrieve_status) {
+		ret = luo_file_resolve(lf);
+		if (!ret)
+			ret = luo_file_call_retrieve(lf);
+		if (ret)
+			return ret;
+	}
+	*filep = get_file(lf->file);
+	return 0;
+}
+
+/* No handler can know what a damaged record stands for; do not wait for one. */
+static int luo_files_can_finish(struct liveupdate_session *session)
+{
+	struct luo_file *lf;
+
+	list_for_each_entry(lf, &session->files, link) {
+		if (!lf->damaged && luo_file_resolve(lf)) {
+			if (__ratelimit(&luo_file_ratelimit))
+				luo_file_log(KERN_WARNING, lf, "not finished, no such handler");
+			return -EOPNOTSUPP;
+		}
+	}
+
+	list_for_each_entry(lf, &session->files, link) {
+		struct liveupdate_file_op_args args = luo_file_args(lf);
+
+		if (!lf->damaged && lf->handler->ops->can_finish &&
+		    !lf->handler->ops->can_finish(&args))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+/**
+ * luo_files_finish - finish all files of a session, last one first
+ * @session: an incoming session, empty after that
+ *
+ * Return: 0 or the errno for FINISH; nothing has changed then.
+ */
+int luo_files_finish(struct liveupdate_session *session)
+{
+	struct luo_file *lf, *tmp;
+	int ret;
+
+	lockdep_assert_held(&session->lock);
+
+	ret = luo_files_can_finish(session);
+	if (ret)
+		return ret;
+
+	list_for_each_entry_safe_reverse(lf, tmp, &session->files, link) {
+		struct liveupdate_file_op_args args = luo_file_args(lf);
+
+		if (!lf->damaged)
+			lf->handler->ops->finish(&args);
+		luo_file_del(lf);
+		cond_resched();
+	}
+	session->nr_retrieved = 0;
+	return 0;
+}
+
+/**
+ * liveupdate_session_token - find the token of a file that another one needs
+ * @session: from the arguments of the callback
+ * @file: the other file, or any file that stands for the same object
+ * @tokenp: set to its token
+ *
+ * For preserve(): a handler whose file depends on another one records that one's
+ * token. This makes sure that the other file was preserved before, and in the
+ * same session.
+ *
+ * Context: only from callbacks of &struct liveupdate_file_ops. May sleep.
+ * Return: 0 on success, ``-ENOENT`` if the object is not in this session.
+ */
+int liveupdate_session_token(struct liveupdate_session *session, struct file *file,
+			     u64 *tokenp)
+{
+	lockdep_assert_held(&session->lock);
+	return luo_object_token(session, file, tokenp);
+}
+EXPORT_SYMBOL_GPL(liveupdate_session_token);
+
+/**
+ * liveupdate_session_get_file - get a file that another one needs
+ * @session: from the arguments of the callback
+ * @token: its token
+ * @filep: set to the file. The caller has a reference, to be dropped by fput().
+ *
+ * For retrieve(): a file of an incoming session is retrieved if nobody has done
+ * that yet, so that user space may ask for files in any order.
+ *
+ * Context: only from callbacks of &struct liveupdate_file_ops. May sleep.
+ * Return: 0 on success, ``-ENOENT`` if there is no such token in the session,
+ * ``-EDEADLK`` if that file in turn is waiting for this one, or what retrieving
+ * that file gave. ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` and ``-EAGAIN`` should be
+ * passed on, so that it can be tried again.
+ */
+int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
+				struct file **filep)
+{
+	struct luo_file *lf;
+
+	lockdep_assert_held(&session->lock);
+
+	if (session->state == LUO_INCOMING)
+		return luo_file_retrieve(session, token, filep);
+
+	lf = luo_file_find(session, token);
+	if (!lf)
+		return -ENOENT;
+	*filep = get_file(lf->file);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(liveupdate_session_get_file);
+
+/**
+ * liveupdate_account_pages - count pages that were preserved as locked memory
+ * @user: whose memory it is: the caller of PRESERVE_FD, on whom the handler keeps
+ *	a reference until it takes the pages off again
+ * @nr_pages: number of pages of %PAGE_SIZE
+ *
+ * Preserved pages are pinned, and to pin memory is limited by ``RLIMIT_MEMLOCK``.
+ *
+ * Context: any.
+ * Return: 0 on success, ``-ENOMEM`` if that is more than the limit of the calling
+ * process, and it has no ``CAP_IPC_LOCK``.
+ */
+int liveupdate_account_pages(struct user_struct *user, unsigned long nr_pages)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long now = atomic_long_read(&user->locked_vm);
+
+	do {
+		if ((nr_pages > limit || now > limit - nr_pages) && !capable(CAP_IPC_LOCK))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &now, now + nr_pages));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(liveupdate_account_pages);
+
+/**
+ * liveupdate_unaccount_pages - undo liveupdate_account_pages()
+ * @user: as there
+ * @nr_pages: number of pages of %PAGE_SIZE
+ *
+ * Context: any.
+ */
+void liveupdate_unaccount_pages(struct user_struct *user, unsigned long nr_pages)
+{
+	WARN_ON_ONCE(atomic_long_sub_return(nr_pages, &user->locked_vm) < 0);
+}
+EXPORT_SYMBOL_GPL(liveupdate_unaccount_pages);
