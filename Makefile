@@ -8,7 +8,7 @@ export ARCH KSRC J V T DEBUG LAST
 
 selftests := tools/testing/selftests/liveupdate
 name := $(ARCH)$(if $(filter 1,$(DEBUG)),-debug)
-vm := $(selftests)/run_vm_tests.py --kernel out/$(name) --out out/vm
+vm := $(selftests)/run_vm_tests.py --kernel out/$(name)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
