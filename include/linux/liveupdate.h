@@ -28,8 +28,8 @@ struct user_struct;
  * @serialized_data: the number that crosses the kexec. Set by preserve(), may be
  *	changed by freeze(); the next kernel passes it to retrieve(), can_finish(),
  *	finish() and discard()
- * @private_data: for the handler; kept from preserve() or retrieve() on as long as
- *	LUO keeps the file, and not carried over
+ * @private_data: for the handler; kept from preserve() or the first retrieve() on,
+ *	also if that failed, as long as LUO keeps the file, and not carried over
  * @session: the session of the file, for liveupdate_session_token() and
  *	liveupdate_session_get_file()
  */
@@ -55,11 +55,13 @@ struct liveupdate_file_op_args {
  *	other tasks still run. May change @serialized_data.
  * @unfreeze: Optional. Undo freeze(): the kexec did not take place.
  * @retrieve: Make the file in the next kernel. Called once, or again after it
- *	returned ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` or ``-EAGAIN``; then
- *	everything must be as before. Sets @file and, if wanted, @private_data.
+ *	returned ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` or ``-EAGAIN``; then nothing may
+ *	be lost, and what was done so far may be kept in @private_data. Sets
+ *	@file.
  * @can_finish: Optional. May finish() be called? Changes nothing.
  * @finish: The session is finished. Drop what was only needed to retrieve the
- *	file or, if it was not retrieved, free what was preserved for it.
+ *	file or, if it was not retrieved, or in part, free what was preserved for
+ *	it.
  * @discard: Optional, last. Make the object behind an incoming file harmless,
  *	because the session is given up or this kernel is replaced before the file
  *	was finished. The file cannot be retrieved after that. finish() may follow.

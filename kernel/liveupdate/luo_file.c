@@ -280,6 +280,7 @@ static int luo_file_call_retrieve(struct luo_file *lf)
 	lf->retrieving = true;
 	ret = lf->handler->ops->retrieve(&args);
 	lf->retrieving = false;
+	lf->private_data = args.private_data;
 
 	if (!ret && WARN_ON_ONCE(IS_ERR_OR_NULL(args.file)))
 		ret = -EIO;
@@ -292,7 +293,6 @@ static int luo_file_call_retrieve(struct luo_file *lf)
 	}
 
 	lf->file = args.file;
-	lf->private_data = args.private_data;
 	lf->retrieve_status = 1;
 	lf->session->nr_retrieved++;
 	if (luo_object_add(lf))
