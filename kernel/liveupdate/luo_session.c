@@ -446,7 +446,7 @@ static void __init luo_session_load(const struct luo_session_ser *ser)
 
 	if (!luo_name_ok(ser->name)) {
 		pr_err("session '%*pE': name is damaged, %llu files are lost\n",
-		       LIVEUPDATE_SESSION_NAME_LENGTH - 1, ser->name, ser->count);
+		       (int)strnlen(ser->name, sizeof(ser->name)), ser->name, ser->count);
 		return;
 	}
 
