@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Live update of memfds: what its files share.
+ */
+#ifndef _MM_MEMFD_LUO_H
+#define _MM_MEMFD_LUO_H
+
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+#include <linux/kho/abi/memfd.h>
+
+struct file;
+struct folio;
+struct inode;
+struct liveupdate_file_op_args;
+struct user_struct;
+
+#define MEMFD_LUO_RECORDS_PER_PAGE	(PAGE_SIZE / sizeof(struct memfd_luo_folio_ser))
+
+/*
+ * Reading an array of records, by the direct map. An array that the previous kernel
+ * left is taken over page by page on the way, and freed behind the reader.
+ */
+struct memfd_luo_reader {
+	struct kho_vmalloc_chunk *chunk;
+	struct memfd_luo_folio_ser *block;	/* 1 << @order pages of records */
+	u64 left;			/* records not yet read, in all blocks */
+	unsigned int room;		/* records not yet read, in this block */
+	unsigned int slot;		/* of the next block, in @chunk */
+	unsigned int order;
+	bool incoming;			/* left by the previous kernel: trust nothing */
+};
+
+/* Writing to an array of records, at its end. */
+struct memfd_luo_writer {
+	struct memfd_luo_ser *ser;
+	struct kho_vmalloc_chunk *chunk;		/* the last one */
+	struct memfd_luo_folio_ser *records;		/* the last page */
+	unsigned int slots;		/* used in @chunk */
+};
+
+/* memfd_luo_records.c */
+int memfd_luo_writer_open(struct memfd_luo_writer *w);
+struct memfd_luo_folio_ser *memfd_luo_writer_next(struct memfd_luo_writer *w);
+void memfd_luo_writer_commit(struct memfd_luo_writer *w);
+void memfd_luo_writer_close(struct memfd_luo_writer *w);
+struct memfd_luo_folio_ser *memfd_luo_record(struct memfd_luo_ser *ser, u64 nr);
+void memfd_luo_reader_open(struct memfd_luo_reader *r, const struct memfd_luo_ser *ser,
+			   bool incoming);
+const struct memfd_luo_folio_ser *memfd_luo_reader_next(struct memfd_luo_reader *r);
+void memfd_luo_reader_close(struct memfd_luo_reader *r);
+
+/* memfd_luo_restore.c */
+int memfd_luo_retrieve(struct liveupdate_file_op_args *args);
+void memfd_luo_finish(struct liveupdate_file_op_args *args);
+
+#endif /* _MM_MEMFD_LUO_H */
