@@ -73,7 +73,6 @@ static void shell(void)
 	pid_t pid = fork();
 
 	if (!pid) {
-		setsid();
 		stdio_to("/dev/ttyS0", "/dev/ttyS0");
 		setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
 		setenv("HOME", "/", 1);

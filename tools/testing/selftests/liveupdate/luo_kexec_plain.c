@@ -13,6 +13,10 @@
 #include <unistd.h>
 #include "luo_stages.h"
 
+#ifndef __aligned
+#define __aligned(x)	__attribute__((__aligned__(x)))
+#endif
+
 LUO_STAGE_NODEV(stage1);
 LUO_STAGE_NODEV(stage2);
 LUO_STAGE_NODEV(stage3);
@@ -20,7 +24,7 @@ LUO_STAGE_NODEV(stage4);
 
 LUO_TEST(stage1, pattern_sees_every_byte_and_every_swap)
 {
-	static unsigned char mem[4 * LUO_PAGE] __attribute__((aligned(4096)));
+	static unsigned char mem[4 * LUO_PAGE] __aligned(4096);
 	unsigned char tmp[LUO_PAGE];
 
 	luo_fill(mem, 7, 4, 42);
@@ -85,7 +89,8 @@ static int next(int stage)
 		ret = luo_next_cmdline(line, sizeof(line), stage + 1, NULL);
 	if (ret)
 		return ret;
-	snprintf(cmd, sizeof(cmd), "kexec %s -l /tmp/kernel --initrd=/tmp/initrd --command-line='%s'",
+	snprintf(cmd, sizeof(cmd),
+		 "kexec %s -l /tmp/kernel --initrd=/tmp/initrd --command-line='%s'",
 		 stage == 2 ? "-s" : "-c", line);
 	ret = luo_run(cmd);
 	if (ret)

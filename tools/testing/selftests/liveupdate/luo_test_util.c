@@ -46,7 +46,7 @@ int luo_create_session(int dev, const char *name)
 {
 	struct liveupdate_ioctl_create_session arg = { .size = sizeof(arg), .fd = -1 };
 
-	strncpy((char *)arg.name, name, sizeof(arg.name) - 1);
+	snprintf((char *)arg.name, sizeof(arg.name), "%s", name);
 	if (ioctl(dev, LIVEUPDATE_IOCTL_CREATE_SESSION, &arg))
 		return -errno;
 	return arg.fd;
@@ -56,7 +56,7 @@ int luo_retrieve_session(int dev, const char *name)
 {
 	struct liveupdate_ioctl_retrieve_session arg = { .size = sizeof(arg), .fd = -1 };
 
-	strncpy((char *)arg.name, name, sizeof(arg.name) - 1);
+	snprintf((char *)arg.name, sizeof(arg.name), "%s", name);
 	if (ioctl(dev, LIVEUPDATE_IOCTL_RETRIEVE_SESSION, &arg))
 		return -errno;
 	return arg.fd;
@@ -269,8 +269,8 @@ bool luo_cmdline_get(const char *key, char *val, size_t len)
 	for (const char *p = line; *p; ) {
 		size_t n;
 
-		p += strspn(p, " \n");
-		n = strcspn(p, " \n");
+		p += strspn(p, "\n ");
+		n = strcspn(p, "\n ");
 		if (n >= klen && !strncmp(p, key, klen) && (n == klen || p[klen] == '=')) {
 			if (val && len) {
 				size_t skip = n == klen ? klen : klen + 1;

@@ -18,6 +18,10 @@
 #define LUO_DEV		"/dev/liveupdate"
 #define LUO_PAGE	4096UL
 #define LUO_HUGE	(2UL << 20)
+#ifndef __printf
+#define __printf(a, b)	__attribute__((__format__(__printf__, a, b)))
+#endif
+
 #define LUO_OK		(-1L)	/* luo_verify(): nothing differs */
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -88,7 +92,7 @@ uint64_t luo_kpageflags(uint64_t pfn);
 bool luo_kmemleak_available(void);
 long luo_kmemleak_scan(void);
 long luo_slab_active(const char *cache);
-void luo_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void luo_note(const char *fmt, ...) __printf(1, 2);
 
 extern char luo_init_tsc_env[32];
 uint64_t luo_init_tsc(void);

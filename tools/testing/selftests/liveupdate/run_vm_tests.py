@@ -81,7 +81,7 @@ class Runner:
         self.kernels = {}
         for name, folder in (("plain", opt.kernel), ("debug", opt.debug_kernel)):
             if (folder / "bzImage").exists():
-                self.kernels[name] = folder.resolve()
+                self.kernels[name] = self.snapshot(name, folder / "bzImage")
         self.times_file = self.out / "times.json"
         try:
             self.times = json.loads(self.times_file.read_text())
@@ -90,6 +90,15 @@ class Runner:
         self.binaries = {}
         self.totals = {"pass": 0, "fail": 0, "skip": 0}
         self.records = []
+
+    def snapshot(self, name, image):
+        """A copy in whole disk sectors, which a build in the meantime leaves alone."""
+        data = image.read_bytes()
+        copy = self.out / f"bzImage-{name}"
+        tmp = copy.with_suffix(f".{os.getpid()}")
+        tmp.write_bytes(data + b"\0" * (-len(data) % 4096))
+        tmp.rename(copy)
+        return copy
 
     def build(self, sources):
         """Compiles the programs."""

@@ -12,7 +12,8 @@ from vm_tests import HERE
 
 REPO = HERE.parents[3]
 CFLAGS = ["-static", "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter",
-          "-Wno-missing-field-initializers", "-Wno-clobbered", "-pthread"]
+          "-Wno-missing-field-initializers", "-Wno-clobbered", "-Wno-sign-compare",
+          "-pthread"]
 
 
 class BuildError(Exception):

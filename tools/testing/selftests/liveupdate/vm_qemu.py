@@ -2,15 +2,13 @@
 """Starts QEMU for one test and waits for its end."""
 
 import os
-import pathlib
 import shlex
-import shutil
 import subprocess
 import time
 
 APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_format=syslog "
           "printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic "
-          "rcupdate.rcu_cpu_stall_timeout=120 kho=on liveupdate=on")
+          "rcupdate.rcu_cpu_stall_timeout=120 kunit.enable=0 kho=on liveupdate=on")
 
 _accel = None
 
@@ -45,7 +43,7 @@ def words(base, changes):
 
 def command(test, kernels, initrd, workdir, append=""):
     """The QEMU command line of a test."""
-    kernel = kernels[test.kernel] / "bzImage"
+    kernel = kernels[test.kernel]
     line = words(f"{APPEND} luo_test={test.prog} luo_stage=1", f"{test.append} {append}")
     cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
            "-nic", "none", "-monitor", "none", "-m", f"{test.mem}M"]
@@ -57,33 +55,17 @@ def command(test, kernels, initrd, workdir, append=""):
     disks = [("kernel", kernel, True), ("initrd", initrd, True)]
     if "other" in test.needs:
         other = "plain" if test.kernel == "debug" else "debug"
-        disks.append(("other", kernels[other] / "bzImage", True))
+        disks.append(("other", kernels[other], True))
     if test.disk:
         scratch = workdir / "scratch.img"
         with open(scratch, "wb") as img:
             img.truncate(test.disk << 20)
         disks.append(("scratch", scratch, False))
     for num, (serial, path, readonly) in enumerate(disks):
-        path = _sectors(path, workdir)
         cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
                           f"{',readonly=on' if readonly else ',cache=unsafe'}",
                 "-device", f"virtio-blk-pci,drive=d{num},serial={serial}"]
     return cmd + shlex.split(test.qemu)
-
-
-def _sectors(path, workdir):
-    """The file itself, or a copy of it filled up to whole sectors."""
-    size = path.stat().st_size
-    if not size % 512:
-        return path
-    copy = workdir.parent / f"{path.parent.name}-{path.name}.{size}.{int(path.stat().st_mtime)}.disk"
-    if not copy.exists():
-        tmp = pathlib.Path(f"{copy}.{os.getpid()}.{id(workdir)}.{workdir.name}")
-        shutil.copyfile(path, tmp)
-        with open(tmp, "r+b") as img:
-            img.truncate((size + 511) // 512 * 512)
-        tmp.rename(copy)
-    return copy
 
 
 def run(cmd, log, timeout, on_line=None):
