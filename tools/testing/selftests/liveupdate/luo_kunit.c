@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Guards: the KUnit suites that are built into the debug kernel pass at boot.
+ *
+ * vm-test: name=kunit stages=1 mem=1024 kernels=debug timeout=60 \
+ *          append="-kunit.enable kunit.enable=1"
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "luo_stages.h"
+
+#define RESULTS	"/sys/kernel/debug/kunit"
+
+LUO_STAGE_NODEV(stage1);
+
+static int suites, good, bad;
+
+static void read_suite(const char *name)
+{
+	static char buf[1 << 20];
+	char path[512], *line, *save;
+
+	snprintf(path, sizeof(path), RESULTS "/%s/results", name);
+	if (luo_read_file(path, buf, sizeof(buf)) <= 0)
+		return;
+	suites++;
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		line += strspn(line, " ");
+		good += !strncmp(line, "ok ", 3);
+		bad += !strncmp(line, "not ok ", 7);
+		if (!strncmp(line, "not ok ", 7) || line[0] == '#')
+			printf("# %s: %s\n", name, line);
+	}
+}
+
+LUO_TEST(stage1, suites_pass)
+{
+	struct dirent *ent;
+	DIR *dir = opendir(RESULTS);
+
+	ASSERT_NE(NULL, dir);
+	while ((ent = readdir(dir))) {
+		if (strncmp(ent->d_name, "kho", 3) && strncmp(ent->d_name, "luo", 3) &&
+		    strncmp(ent->d_name, "memfd_luo", 9))
+			continue;
+		read_suite(ent->d_name);
+	}
+	closedir(dir);
+	luo_note("%d suites, %d cases passed, %d failed", suites, good, bad);
+	EXPECT_LE(2, suites);
+	EXPECT_LT(suites * 2, good);
+	EXPECT_EQ(0, bad);
+	/* The kernel log has the lines of suites that could not even start. */
+	EXPECT_EQ(0, luo_klog_has("] not ok "));
+}
+
+int main(void)
+{
+	static const struct luo_stages stages = { .last = 1 };
+
+	return luo_stages_main(&stages);
+}
