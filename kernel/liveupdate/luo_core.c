@@ -151,8 +151,6 @@ long luo_ioctl(const struct luo_ioctl_op *ops, unsigned int nr_ops,
 		return -EFAULT;
 	if (user_size < op->min_size)
 		return -EINVAL;
-	if (user_size > PAGE_SIZE)
-		return -E2BIG;
 	ret = copy_struct_from_user(buf, op->size, uptr, user_size);
 	if (ret)
 		return ret;

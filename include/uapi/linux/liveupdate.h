@@ -25,8 +25,7 @@
  *
  *  - a struct that is shorter than the first version is refused (``EINVAL``);
  *  - a longer struct than the kernel knows is accepted if all that the kernel
- *    does not know is zero, and refused otherwise (``E2BIG``); so is a struct
- *    of more than one page;
+ *    does not know is zero, and refused otherwise (``E2BIG``);
  *  - memory that cannot be read or written is ``EFAULT``;
  *  - a number that the kernel does not know is ``ENOTTY``;
  *  - a reserved field that is not zero is ``EINVAL``.
