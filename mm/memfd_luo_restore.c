@@ -6,12 +6,19 @@
 /**
  * DOC: memfd_luo restore
  *
- * retrieve() makes a new memfd and puts the preserved folios into its page cache,
- * a batch at a time: taken over from KHO, charged to the caller's memory cgroup,
- * inserted, put on the LRU. Every step can run out of memory or time. What was done
- * so far is kept in a &struct memfd_luo_in, the private data of the file in LUO, and
- * the next attempt goes on from there, so that a folio is at any time either
- * preserved, or in the batch, or in the page cache, and none is lost.
+ * retrieve() goes through three stages, and every step of each can run out of
+ * memory or time:
+ *
+ * 1. All folios are taken over from KHO, and chained. Bad records are found here,
+ *    before anything else has happened.
+ * 2. All of it is charged: to the memory cgroup of the caller, and as blocks of the
+ *    new file. All or nothing, so that an attempt from a cgroup that is too small
+ *    leaves no trace there. It must not get anybody killed either.
+ * 3. The folios are put into the page cache and on the LRU, a batch at a time.
+ *
+ * What was done so far is kept in a &struct memfd_luo_in, the private data of the
+ * file in LUO, and the next attempt goes on from there. A folio is at any time
+ * either preserved, or in the chain, or in the page cache, and none is lost.
  *
  * Everything that is read was written by another kernel. Members are checked before
  * they are used, and addresses by asking KHO for what is preserved there; a folio or
@@ -31,6 +38,7 @@
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
+#include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
@@ -46,27 +54,23 @@
 #include <linux/xarray.h>
 
 #include "internal.h"
+#include "memcontrol-v1.h"
 #include "memfd_luo.h"
 
+/* Folios that are handled between two looks at the clock. */
 #define RESTORE_BATCH	256
+
+/* For a caller that has too little: fail, do not look for somebody to kill. */
+#define RESTORE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /* A file on its way in. */
 struct memfd_luo_in {
 	struct file *file;
 	struct memfd_luo_reader reader;
-	/* What is left of a folio that is too large for this kernel. */
-	struct page *pages;
-	unsigned long nr_pages;
-	pgoff_t index;
-	unsigned int flags;
-	/*
-	 * Folios that belong to us; flags and index are set. The first @inserted are
-	 * in the page cache, the first @charged are charged.
-	 */
-	unsigned int nr;
-	unsigned int charged;
-	unsigned int inserted;
-	struct folio *folios[RESTORE_BATCH];
+	struct list_head folios;	/* ours, in the order of the records, by lru */
+	unsigned long nr_pages;		/* in @folios */
+	struct mem_cgroup *memcg;	/* charged for @nr_pages, with a reference */
+	bool blocks_charged;		/* for @nr_pages, in the inode and the mapping */
 };
 
 /* Look at the record of a file, and copy it. */
@@ -147,20 +151,26 @@ static int open_in(u64 pa, struct memfd_luo_in **inp)
 		kfree(in);
 		return err;
 	}
+	INIT_LIST_HEAD(&in->folios);
 	memfd_luo_reader_open(&in->reader, &ser, true);
 	*inp = in;
 	return 0;
 }
 
 /* A folio becomes ours, and is made what it was in the previous kernel. */
-static int take_folio(struct memfd_luo_in *in, struct folio *folio, pgoff_t index,
+static int take_folio(struct memfd_luo_in *in, struct folio *folio, u64 index,
 		      unsigned int flags)
 {
-	struct inode *inode = file_inode(in->file);
-	pgoff_t end = index + folio_nr_pages(folio);
+	struct shmem_inode_info *info = SHMEM_I(file_inode(in->file));
+	unsigned long nr = folio_nr_pages(folio);
 
-	in->folios[in->nr++] = folio;
+	list_add_tail(&folio->lru, &in->folios);
+	in->nr_pages += nr;
 
+	if (!IS_ALIGNED(index, nr) || index > (MAX_LFS_FILESIZE >> PAGE_SHIFT) + 1 - nr)
+		return -EINVAL;
+
+	folio->index = index;
 	if (folio_test_large(folio))
 		folio_set_large_rmappable(folio);
 	__folio_set_swapbacked(folio);
@@ -169,14 +179,9 @@ static int take_folio(struct memfd_luo_in *in, struct folio *folio, pgoff_t inde
 	if (flags & MEMFD_LUO_FOLIO_UPTODATE)
 		__folio_mark_uptodate(folio);
 
-	if (index & (folio_nr_pages(folio) - 1) || end <= index ||
-	    end - 1 > MAX_LFS_FILESIZE >> PAGE_SHIFT)
-		return -EINVAL;
-	folio->index = index;
-
 	/* From fallocate(2), and not to be dropped when a large folio is split. */
-	if (index >= DIV_ROUND_UP(i_size_read(inode), PAGE_SIZE))
-		SHMEM_I(inode)->fallocend = max(SHMEM_I(inode)->fallocend, end);
+	if (index >= DIV_ROUND_UP(i_size_read(&info->vfs_inode), PAGE_SIZE))
+		info->fallocend = max(info->fallocend, (pgoff_t)index + nr);
 	return 0;
 }
 
@@ -184,20 +189,23 @@ static int take_folio(struct memfd_luo_in *in, struct folio *folio, pgoff_t inde
  * A kernel without transparent huge pages cannot have large folios here, but the
  * previous one could: take the folio over as so many pages.
  */
-static bool take_split(struct memfd_luo_in *in, const struct memfd_luo_folio_ser *record)
+static int take_split(struct memfd_luo_in *in, const struct memfd_luo_folio_ser *record)
 {
 	phys_addr_t pa = PFN_PHYS((phys_addr_t)record->pfn);
 	int order = kho_incoming_order(pa);
+	struct page *pages;
+	unsigned long i;
+	int err = 0;
 
-	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || order <= 0 || order > MAX_PAGE_ORDER)
-		return false;
-	in->pages = kho_restore_pages(pa, BIT(order));
-	if (!in->pages)
-		return false;
-	in->nr_pages = BIT(order);
-	in->index = record->index;
-	in->flags = record->flags;
-	return true;
+	if (order < 0 || order > MAX_PAGE_ORDER)
+		return -EINVAL;
+	pages = kho_restore_pages(pa, BIT(order));
+	if (!pages)
+		return -EINVAL;
+	for (i = 0; i < BIT(order); i++)
+		err = take_folio(in, page_folio(pages + i), record->index + i,
+				 record->flags) ?: err;
+	return err;
 }
 
 static int take_record(struct memfd_luo_in *in, const struct memfd_luo_folio_ser *record)
@@ -212,40 +220,27 @@ static int take_record(struct memfd_luo_in *in, const struct memfd_luo_folio_ser
 		return -EINVAL;
 	}
 
-	if (take_split(in, record))
-		return 0;
-
-	folio = kho_restore_folio(pa);
-	if (folio)
-		err = take_folio(in, folio, record->index, record->flags);
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE)) {
+		folio = kho_restore_folio(pa);
+		if (folio)
+			err = take_folio(in, folio, record->index, record->flags);
+	} else {
+		err = take_split(in, record);
+	}
 	if (err)
-		pr_err("folio %pa of a memfd, for page %llu, is not preserved or does not fit there\n",
+		pr_err("folio %pa of a memfd is not preserved, or does not fit at page %llu\n",
 		       &pa, record->index);
 	return err;
 }
 
-/* Fill the batch. */
-static int take_batch(struct memfd_luo_in *in)
+/* Stage 1. */
+static int take_folios(struct memfd_luo_in *in)
 {
-	in->nr = 0;
-	in->charged = 0;
-	in->inserted = 0;
+	const struct memfd_luo_folio_ser *record;
+	unsigned int budget = RESTORE_BATCH;
+	int err;
 
-	while (in->nr < RESTORE_BATCH) {
-		const struct memfd_luo_folio_ser *record;
-		int err;
-
-		if (in->nr_pages) {
-			in->nr_pages--;
-			err = take_folio(in, page_folio(in->pages++), in->index++, in->flags);
-			if (err)
-				return err;
-			continue;
-		}
-
-		record = memfd_luo_reader_next(&in->reader);
-		if (!record)
-			return 0;
+	while ((record = memfd_luo_reader_next(&in->reader))) {
 		if (IS_ERR(record))
 			return PTR_ERR(record);
 		if (!record->pfn)
@@ -253,18 +248,103 @@ static int take_batch(struct memfd_luo_in *in)
 		err = take_record(in, record);
 		if (err)
 			return err;
+		if (--budget)
+			continue;
+		budget = RESTORE_BATCH;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
 	}
 	return 0;
 }
 
-static int charge_batch(struct memfd_luo_in *in)
+#ifdef CONFIG_MEMCG
+
+static int charge_memcg(struct memfd_luo_in *in)
 {
-	while (in->charged < in->nr) {
-		if (mem_cgroup_charge(in->folios[in->charged], current->mm, GFP_KERNEL))
+	struct mem_cgroup *memcg;
+	unsigned long left;
+
+	if (in->memcg || mem_cgroup_disabled())
+		return 0;
+
+	memcg = get_mem_cgroup_from_mm(current->mm);
+	for (left = in->nr_pages; left; ) {
+		unsigned int nr = min(left, 1UL << 30);
+
+		if (try_charge(memcg, RESTORE_GFP, nr)) {
+			if (in->nr_pages > left)
+				mem_cgroup_cancel_charge(memcg, in->nr_pages - left);
+			css_put(&memcg->css);
 			return -ENOMEM;
-		in->charged++;
+		}
+		left -= nr;
 	}
+	in->memcg = memcg;
 	return 0;
+}
+
+static void commit_memcg(struct memfd_luo_in *in, struct folio *folio)
+{
+	if (in->memcg)
+		mem_cgroup_commit_charge(folio, in->memcg);
+}
+
+/* Take back what is charged for folios that are not inserted, if there are any. */
+static void uncharge_memcg(struct memfd_luo_in *in)
+{
+	if (!in->memcg)
+		return;
+	if (in->nr_pages)
+		mem_cgroup_cancel_charge(in->memcg, in->nr_pages);
+	css_put(&in->memcg->css);
+	in->memcg = NULL;
+}
+
+#else /* CONFIG_MEMCG */
+
+static int charge_memcg(struct memfd_luo_in *in)
+{
+	return 0;
+}
+
+static void commit_memcg(struct memfd_luo_in *in, struct folio *folio)
+{
+}
+
+static void uncharge_memcg(struct memfd_luo_in *in)
+{
+}
+
+#endif /* CONFIG_MEMCG */
+
+/* Stage 2. */
+static int charge_folios(struct memfd_luo_in *in)
+{
+	int err = charge_memcg(in);
+
+	if (!err && !in->blocks_charged && in->nr_pages) {
+		/* This counts the pages in the mapping as well. */
+		if (!shmem_charge(file_inode(in->file), in->nr_pages))
+			return -ENOMEM;
+		in->blocks_charged = true;
+	}
+	return err;
+}
+
+static void uncharge_folios(struct memfd_luo_in *in)
+{
+	struct address_space *mapping = in->file->f_mapping;
+
+	uncharge_memcg(in);
+	if (!in->blocks_charged)
+		return;
+
+	xa_lock_irq(&mapping->i_pages);
+	mapping->nrpages -= in->nr_pages;
+	xa_unlock_irq(&mapping->i_pages);
+	shmem_uncharge(mapping->host, in->nr_pages);
+	in->blocks_charged = false;
 }
 
 /* Folios of one memory cgroup on one node, counted at once. */
@@ -278,10 +358,10 @@ static void flush_stats(struct stats *stats)
 {
 	if (!stats->pages)
 		return;
-	__mod_lruvec_state(stats->lruvec, NR_FILE_PAGES, stats->pages);
-	__mod_lruvec_state(stats->lruvec, NR_SHMEM, stats->pages);
+	mod_lruvec_state(stats->lruvec, NR_FILE_PAGES, stats->pages);
+	mod_lruvec_state(stats->lruvec, NR_SHMEM, stats->pages);
 	if (stats->thp_pages)
-		__mod_lruvec_state(stats->lruvec, NR_SHMEM_THPS, stats->thp_pages);
+		mod_lruvec_state(stats->lruvec, NR_SHMEM_THPS, stats->thp_pages);
 	stats->pages = 0;
 	stats->thp_pages = 0;
 }
@@ -317,16 +397,24 @@ static int store_folio(struct xa_state *xas, struct folio *folio)
 	return xas_error(xas);
 }
 
-/* Insert what is charged, as many as there is memory for right now. */
-static int insert_folios(struct memfd_luo_in *in, struct xa_state *xas)
+/*
+ * Move folios from the chain into the page cache, up to a full batch, or as many as
+ * there is memory for right now.
+ */
+static int insert_batch(struct memfd_luo_in *in, struct xa_state *xas)
 {
 	struct address_space *mapping = in->file->f_mapping;
+	struct folio_batch batch;
+	struct folio *folio, *next;
 	struct stats stats = {};
+	unsigned int i;
 	int err = 0;
 
+	folio_batch_init(&batch);
 	xas_lock_irq(xas);
-	while (in->inserted < in->nr) {
-		struct folio *folio = in->folios[in->inserted];
+	xas_reset(xas);
+	list_for_each_entry_safe(folio, next, &in->folios, lru) {
+		unsigned long nr = folio_nr_pages(folio);
 
 		folio->mapping = mapping;
 		err = store_folio(xas, folio);
@@ -334,63 +422,52 @@ static int insert_folios(struct memfd_luo_in *in, struct xa_state *xas)
 			folio->mapping = NULL;
 			break;
 		}
+		list_del(&folio->lru);
+		in->nr_pages -= nr;
 		/* The page cache has one reference for each page, one of them ours. */
-		if (folio_test_large(folio))
-			folio_ref_add(folio, folio_nr_pages(folio) - 1);
-		count_folio(&stats, folio);
-		in->inserted++;
+		if (nr > 1)
+			folio_ref_add(folio, nr - 1);
+		if (!folio_batch_add(&batch, folio))
+			break;
+	}
+	xas_unlock_irq(xas);
+
+	for (i = 0; i < folio_batch_count(&batch); i++) {
+		commit_memcg(in, batch.folios[i]);
+		count_folio(&stats, batch.folios[i]);
 	}
 	flush_stats(&stats);
-	xas_unlock_irq(xas);
-	return err;
-}
-
-/* The pages of the batch that are not in the page cache. */
-static long count_left(struct memfd_luo_in *in)
-{
-	long pages = 0;
-	unsigned int i;
-
-	for (i = in->inserted; i < in->nr; i++)
-		pages += folio_nr_pages(in->folios[i]);
-	return pages;
-}
-
-static int insert_batch(struct memfd_luo_in *in)
-{
-	struct inode *inode = file_inode(in->file);
-	struct address_space *mapping = in->file->f_mapping;
-	XA_STATE(xas, &mapping->i_pages, 0);
-	unsigned int first = in->inserted;
-	long left;
-	int err;
-
-	/* This counts the pages in the mapping as well. */
-	left = count_left(in);
-	if (left && !shmem_charge(inode, left))
-		return -ENOMEM;
-
-	do {
-		err = insert_folios(in, &xas);
-	} while (xas_nomem(&xas, GFP_KERNEL));
-
-	left = count_left(in);
-	if (left) {
-		xa_lock_irq(&mapping->i_pages);
-		mapping->nrpages -= left;
-		xa_unlock_irq(&mapping->i_pages);
-		shmem_uncharge(inode, left);
-	}
-
-	for (; first < in->inserted; first++)
-		folio_add_lru(in->folios[first]);
+	for (i = 0; i < folio_batch_count(&batch); i++)
+		folio_add_lru(batch.folios[i]);
 
 	if (err == -EEXIST) {
-		pr_err("a memfd has two folios for page %lu\n",
-		       in->folios[in->inserted]->index);
-		err = -EINVAL;
+		pr_err("a memfd has two folios for page %lu\n", folio->index);
+		return -EINVAL;
 	}
 	return err;
+}
+
+/* Stage 3. */
+static int insert_folios(struct memfd_luo_in *in)
+{
+	XA_STATE(xas, &in->file->f_mapping->i_pages, 0);
+	unsigned int rounds = 0;
+	int err;
+
+	while (!list_empty(&in->folios)) {
+		do {
+			err = insert_batch(in, &xas);
+		} while (xas_nomem(&xas, RESTORE_GFP));
+		if (err)
+			return err;
+		if (++rounds % (RESTORE_BATCH / PAGEVEC_SIZE))
+			continue;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	uncharge_memcg(in);
+	return 0;
 }
 
 /**
@@ -412,18 +489,9 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 		args->private_data = in;
 	}
 
-	do {
-		err = charge_batch(in);
-		if (!err)
-			err = insert_batch(in);
-		if (!err && fatal_signal_pending(current))
-			err = -EINTR;
-		if (!err)
-			err = take_batch(in);
-		if (err)
-			return err;
-		cond_resched();
-	} while (in->nr);
+	err = take_folios(in) ?: charge_folios(in) ?: insert_folios(in);
+	if (err)
+		return err;
 
 	memfd_luo_reader_close(&in->reader);
 	kho_restore_free(phys_to_virt(args->serialized_data));
@@ -431,6 +499,22 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 	args->private_data = NULL;
 	kfree(in);
 	return 0;
+}
+
+static void free_folios(struct list_head *folios)
+{
+	struct folio *folio, *next;
+	struct folio_batch batch;
+
+	folio_batch_init(&batch);
+	list_for_each_entry_safe(folio, next, folios, lru) {
+		list_del(&folio->lru);
+		if (!folio_batch_add(&batch, folio)) {
+			folios_put(&batch);
+			cond_resched();
+		}
+	}
+	folios_put(&batch);
 }
 
 /* Free the folios that were not looked at yet. */
@@ -469,10 +553,8 @@ void memfd_luo_finish(struct liveupdate_file_op_args *args)
 		return;
 
 	if (in) {
-		for (; in->inserted < in->nr; in->inserted++)
-			folio_put(in->folios[in->inserted]);
-		while (in->nr_pages--)
-			__free_page(in->pages++);
+		uncharge_folios(in);
+		free_folios(&in->folios);
 		free_rest(&in->reader);
 		fput(in->file);
 		kfree(in);
