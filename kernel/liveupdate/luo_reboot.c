@@ -216,7 +216,8 @@ int liveupdate_reboot(void)
 		return ret;
 	}
 	luo_frozen = true;
-	pr_info("%lu sessions are frozen\n", luo_outgoing.count);
+	if (luo_outgoing.count)
+		pr_info("%lu sessions are frozen\n", luo_outgoing.count);
 	return 0;
 }
 
