@@ -325,7 +325,7 @@ static void collect_folios(struct memfd_luo *m, struct walk *walk)
 			return;
 		}
 		smp_rmb(); /* first unlocked, then in the mapping */
-		if (folio->mapping != mapping || folio->index != xas.xa_index) {
+		if (folio->mapping != mapping || !folio_contains(folio, xas.xa_index)) {
 			folio_put(folio);
 			xas_reset(&xas);
 			continue;
