@@ -50,7 +50,7 @@ def command(test, kernels, initrd, workdir, append=""):
     if test.icount:
         cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off"]
     else:
-        cmd += [*accel(), "-smp", str(test.smp)]
+        cmd += [*accel(), "-smp", test.smp]
     cmd += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
     disks = [("kernel", kernel, True), ("initrd", initrd, True)]
     if "other" in test.needs:
@@ -85,8 +85,15 @@ def run(cmd, log, timeout, on_line=None):
                     ended = True
                 except subprocess.TimeoutExpired:
                     ended = False
-                if on_line:
-                    pos = _follow(log, pos, on_line)
+                pos, panic = _follow(log, pos, on_line)
+                if panic and not ended:
+                    # A kernel that dies before it has a timer cannot end the VM.
+                    time.sleep(1)
+                    reason = "kernel panic"
+                    proc.kill()
+                    proc.wait()
+                    _follow(log, pos, on_line)
+                    break
                 if ended:
                     break
                 if time.monotonic() - start > timeout:
@@ -101,15 +108,17 @@ def run(cmd, log, timeout, on_line=None):
 
 
 def _follow(log, pos, on_line):
+    """Reads whole new lines.  Returns (new position, is there a panic)."""
     with open(log, "rb") as src:
         src.seek(pos)
         data = src.read()
     end = data.rfind(b"\n")
     if end < 0:
-        return pos
-    for line in data[:end].decode(errors="replace").split("\n"):
-        on_line(line.rstrip("\r"))
-    return pos + end + 1
+        return pos, False
+    if on_line:
+        for line in data[:end].decode(errors="replace").split("\n"):
+            on_line(line.rstrip("\r"))
+    return pos + end + 1, b"---[ end Kernel panic" in data[:end]
 
 
 def interactive(cmd):
