@@ -11,7 +11,7 @@ Keys (all optional but name):
   stages    kernels that the program runs through, the first one included
   kernels   comma list of plain, debug
   mem       guest memory in MiB;  debug-mem: the same on the debug kernel
-  smp       CPUs
+  smp       CPUs, as QEMU wants it
   timeout   seconds on the plain kernel; the debug kernel gets four times that
   append    words for the kernel command line; a word "-WORD" takes one off
   qemu      further QEMU options
@@ -44,7 +44,7 @@ class VmTest:
     kernel: str = "plain"
     stages: int = 1
     mem: int = 2048
-    smp: int = 2
+    smp: str = "2"
     timeout: float = 90
     append: str = ""
     qemu: str = ""
@@ -79,12 +79,13 @@ def _parse(source, words):
         k = dict(keys)
         test = VmTest(name=k.pop("name"), source=source, kernel=kernel)
         debug_mem = k.pop("debug-mem", None)
-        for key in ("stages", "mem", "smp", "disk"):
+        for key in ("stages", "mem", "disk"):
             setattr(test, key, int(k.pop(key, getattr(test, key))))
         test.timeout = float(k.pop("timeout", test.timeout))
         if kernel == "debug":
             test.timeout *= 4
             test.mem = int(debug_mem or max(test.mem, 2048))
+        test.smp = k.pop("smp", test.smp)
         test.append = k.pop("append", "")
         test.qemu = k.pop("qemu", "")
         test.icount = k.pop("icount", "0") == "1"
