@@ -604,6 +604,8 @@ long long luo_meminfo_kb(const char *field)
 	char buf[8192], key[64];
 	char *at;
 
+	/* Counters of the CPUs first, or small changes would not be seen. */
+	luo_write_file("/proc/sys/vm/stat_refresh", "1");
 	if (luo_read_file("/proc/meminfo", buf, sizeof(buf)) < 0)
 		return -1;
 	snprintf(key, sizeof(key), "%s:", field);

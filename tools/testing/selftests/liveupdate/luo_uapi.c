@@ -380,7 +380,6 @@ LUO_TEST(stage1, other_file_operations_are_refused_quietly)
 		close(ep);
 		lseek(fd, 10, SEEK_SET);
 		fsync(fd);
-		fchmod(fd, 0777);
 	}
 	ctx_close(&ctx);
 }
@@ -641,7 +640,7 @@ LUO_TEST(stage1, unprivileged_holder_can_preserve_but_not_open)
 		setrlimit(RLIMIT_MEMLOCK, &lim);
 		if (setgid(1000) || setuid(1000))
 			_exit(1);
-		if (open(LUO_DEV, O_RDWR) >= 0 || errno != EACCES)
+		if (luo_open_dev() != -EACCES)
 			_exit(2);
 		m = luo_memfd_filled("user", 0, 4, 1);
 		if (luo_preserve_fd(s, m, 1))
@@ -789,15 +788,17 @@ static int slabs_read(struct slab *slabs, int max)
 	return n;
 }
 
-#define ROUNDS	400
+/* With KASAN a round takes ten times as long. */
+#define ROUNDS	(luo_debug_kernel() ? 100 : 400)
 
 LUO_TEST(stage1, bad_input_leaks_no_slab_object_and_no_page)
 {
 	static struct slab before[400], after[400];
+	const int rounds = ROUNDS;
 	long long free_before, free_after;
 	int n, m;
 
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < rounds / 4; i++)
 		bad_round(self->dev);
 	luo_run("for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done 2>/dev/null");
 	sleep(1);
@@ -805,26 +806,30 @@ LUO_TEST(stage1, bad_input_leaks_no_slab_object_and_no_page)
 	ASSERT_LT(10, n);
 	free_before = luo_meminfo_kb("MemFree");
 
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < rounds; i++)
 		bad_round(self->dev);
 	luo_run("for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done 2>/dev/null");
 	sleep(1);
 	m = slabs_read(after, ARRAY_SIZE(after));
 	free_after = luo_meminfo_kb("MemFree");
 
-	/* One object lost per round would be ROUNDS objects in some cache. */
+	/* One object lost per round would be that many objects in some cache. */
 	for (int i = 0; i < n; i++) {
 		for (int j = 0; j < m; j++) {
 			if (strcmp(before[i].name, after[j].name))
 				continue;
-			EXPECT_GT(ROUNDS * 3 / 4, after[j].active - before[i].active) {
+			EXPECT_GT(rounds * 3 / 4, after[j].active - before[i].active) {
 				TH_LOG("%s grew from %ld to %ld", before[i].name, before[i].active,
 				       after[j].active);
 			}
 		}
 	}
-	/* A page lost per round would be 1600 KiB. */
-	EXPECT_GT(1400, free_before - free_after);
+	/* So would be the pages; quarantines and per-CPU lists hold a few. */
+	if (!luo_debug_kernel()) {
+		EXPECT_GT(rounds * 4 * 3 / 4, free_before - free_after) {
+			TH_LOG("MemFree fell from %lld KiB", free_before);
+		}
+	}
 }
 
 struct worker {
