@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _ASM_X86_KEXEC_HANDOVER_H
+#define _ASM_X86_KEXEC_HANDOVER_H
+
+#include <linux/types.h>
+
+struct boot_params;
+struct kimage;
+
+#ifdef CONFIG_KEXEC_HANDOVER
+
+void kho_parse_setup_data(u64 phys, u32 len);
+unsigned long kho_setup_data_space(struct kimage *image);
+void kho_add_setup_data(struct kimage *image, struct boot_params *params,
+			unsigned long params_phys, unsigned int offset);
+
+#else
+
+static inline void kho_parse_setup_data(u64 phys, u32 len)
+{
+}
+
+static inline unsigned long kho_setup_data_space(struct kimage *image)
+{
+	return 0;
+}
+
+static inline void kho_add_setup_data(struct kimage *image, struct boot_params *params,
+				      unsigned long params_phys, unsigned int offset)
+{
+}
+
+#endif
+
+#endif /* _ASM_X86_KEXEC_HANDOVER_H */
