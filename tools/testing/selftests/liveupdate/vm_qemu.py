@@ -8,7 +8,8 @@ import time
 
 APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_format=syslog "
           "printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic "
-          "rcupdate.rcu_cpu_stall_timeout=120 kunit.enable=0 kho=on liveupdate=on")
+          "rcupdate.rcu_cpu_stall_timeout=120 no_timer_check kunit.enable=0 "
+          "kho=on liveupdate=on")
 
 _accel = None
 
