@@ -8,12 +8,16 @@
  * happened; a reserve_mem= area stays where it is with its content.  With
  * kho=off nothing is reserved.
  *
- * vm-test: name=kho stages=3 mem=1024 smp=2 \
+ * vm-test: name=kho stages=3 debug-stages=2 mem=1024 smp=2 \
  *          append="reserve_mem=2M:4096:oops ramoops.mem_name=oops ramoops.console_size=0x100000 \
- *                  ramoops.record_size=0x20000 luo_kmemleak"
+ *                  ramoops.record_size=0x20000"
  * vm-test: name=kho_scratch stages=3 mem=1024 kernels=plain append="kho_scratch=32M,96M,64M \
  *                reserve_mem=2M:4096:oops ramoops.mem_name=oops ramoops.console_size=0x100000 \
  *                ramoops.record_size=0x20000"
+ * vm-test: name=kho_numa stages=2 mem=2048 smp=2,sockets=2 kernels=plain append="luo_nodes=2" \
+ *          qemu="-object memory-backend-ram,id=n0,size=1G \
+ *                -object memory-backend-ram,id=n1,size=1G \
+ *                -numa node,memdev=n0,cpus=0 -numa node,memdev=n1,cpus=1"
  * vm-test: name=kho_percent stages=3 mem=1024 kernels=plain append="kho_scratch=300%"
  * vm-test: name=kho_off stages=1 mem=512 kernels=plain append="-kho -liveupdate kho=off"
  * vm-test: name=kho_default stages=1 mem=512 kernels=plain append="-kho -liveupdate"
@@ -79,7 +83,7 @@ static void check_scratch(struct __test_metadata *_metadata)
 	long long cma = luo_meminfo_kb("CmaTotal");
 
 	/* Low memory and each node; a global one where there is more than low memory. */
-	ASSERT_LE(2, nr);
+	ASSERT_LE(2 + luo_cmdline_num("luo_nodes", 0), nr);
 	for (int i = 0; i < nr; i++) {
 		EXPECT_LT(0, areas[i].addr);
 		EXPECT_LT(0, areas[i].size);
@@ -348,7 +352,8 @@ static int next(int stage)
 
 int main(void)
 {
-	const struct luo_stages stages = { .last = kho_on() ? 3 : 1, .next = next };
+	int last = luo_cmdline_num("luo_nodes", 3);
+	const struct luo_stages stages = { .last = kho_on() ? last : 1, .next = next };
 
 	return luo_stages_main(&stages);
 }

@@ -6,7 +6,7 @@
  * rewritten by every kernel. Each kernel adds a session and lets one go. The
  * memory that a kernel has for itself is the same after every hop.
  *
- * vm-test: name=hops stages=6 mem=1024 smp=2 timeout=120 append="luo_kmemleak"
+ * vm-test: name=hops stages=6 debug-stages=3 mem=1024 smp=2 timeout=120
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -9,8 +9,6 @@
  * The panic that is asked for, and what it prints, is no failure here:
  * vm-test: name=kdump stages=3 mem=1024 smp=2 kernels=plain timeout=90 \
  *          append="crashkernel=256M" allow="sysrq triggered crash" allow="Call Trace:"
- * vm-test: name=kdump stages=3 mem=3072 smp=2 kernels=debug timeout=90 \
- *          append="crashkernel=768M" allow="sysrq triggered crash" allow="Call Trace:"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -7,7 +7,7 @@
  * image with preserved state could use.  Runs on any kernel, so that the test
  * set-up itself can be proven on one without live update.
  *
- * vm-test: name=kexec_plain stages=4 needs=kexec-tools timeout=90
+ * vm-test: name=kexec_plain stages=4 kernels=plain needs=kexec-tools timeout=90
  */
 #define _GNU_SOURCE
 #include <unistd.h>

@@ -6,8 +6,9 @@
  * One that was booted with liveupdate=off or kho=off leaves all preserved
  * memory alone, hands nothing on and works; the one after it starts afresh.
  *
- * vm-test: name=next_other stages=3 mem=2048 smp=2 needs=other timeout=180 append="luo_way=other"
- * vm-test: name=next_off stages=6 mem=768 debug-mem=2048 smp=2 timeout=120 append="luo_way=off"
+ * vm-test: name=next_other stages=3 mem=2048 smp=2 needs=other kernels=plain timeout=300 \
+ *          append="luo_way=other"
+ * vm-test: name=next_off stages=6 mem=768 smp=2 kernels=plain timeout=120 append="luo_way=off"
  */
 #define _GNU_SOURCE
 #include <errno.h>

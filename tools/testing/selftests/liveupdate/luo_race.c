@@ -7,7 +7,7 @@
  * be claimed. The first kexec happens while all CPUs create, fill and drop
  * sessions: what arrives of that is whole, and what was left alone is there.
  *
- * vm-test: name=race stages=3 mem=1024 smp=4 timeout=120 append="luo_kmemleak"
+ * vm-test: name=race stages=3 debug-stages=2 mem=1024 smp=4 timeout=120 append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -132,23 +132,24 @@ class Runner:
             return
         work, cmd = self.prepare(test)
         log = work / "console.log"
-        reason, secs = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale)
+        reason, secs, cpu = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale)
         text = log.read_text(errors="replace")
         rep = vm_log.parse(text, test)
         if reason:
             rep.problems.insert(0, reason)
         (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
         (work / "scratch.img").unlink(missing_ok=True)
-        self.account(test, rep, secs, text, log)
+        self.account(test, rep, (secs, cpu), text, log)
 
-    def account(self, test, rep, secs, text, log):
+    def account(self, test, rep, took, text, log):
         """Counts and prints the outcome of a test."""
+        secs, cpu = took
         count = {v: sum(c.verdict == v for c in rep.cases) for v in self.totals}
         if rep.problems and not count["fail"]:
             count["fail"] = 1
         bad = count["fail"] > 0 or bool(rep.problems)
         last = self.times.get(test.ident)
-        lines = [f"{'FAIL' if bad else 'ok  '} {secs:7.1f} s (last {f'{last:.1f}' if last else '-':>6}) "
+        lines = [f"{'FAIL' if bad else 'ok  '} {secs:7.1f} s (last {f'{last:.1f}' if last else '-':>6}, CPU {cpu:.1f}) "
                  f"{test.ident}: {count['pass']} of {sum(count.values())} cases, "
                  f"{rep.stages} kernel{'s' * (rep.stages != 1)}"]
         lines += [f"       {n}" for n in rep.notes]
@@ -165,6 +166,7 @@ class Runner:
                 self.times[test.ident] = round(secs, 1)
             self.records.append({
                 "test": test.ident, "result": "fail" if bad else "pass", "seconds": round(secs, 1),
+                "cpu_seconds": round(cpu, 1),
                 "cases": [[c.stage, c.name, c.verdict] for c in rep.cases],
                 "problems": rep.problems, "notes": rep.notes})
 
@@ -193,7 +195,7 @@ class Runner:
             if user and msg.startswith("demo: "):
                 print(msg[6:], flush=True)
 
-        reason, secs = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale, on_line)
+        reason, secs, _ = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale, on_line)
         text = log.read_text(errors="replace")
         rep = vm_log.parse(text, test)
         problems = ([reason] if reason else []) + rep.problems

@@ -8,7 +8,8 @@ configuration:
 
 Keys (all optional but name):
   name      what --test selects; "@debug" is appended for the debug kernel
-  stages    kernels that the program runs through, the first one included
+  stages    kernels that the program runs through, the first one included;
+            debug-stages: fewer on the debug kernel, which takes ten times as long
   kernels   comma list of plain, debug
   mem       guest memory in MiB;  debug-mem: the same on the debug kernel
   smp       CPUs, as QEMU wants it
@@ -79,6 +80,7 @@ def _parse(source, words):
         k = dict(keys)
         test = VmTest(name=k.pop("name"), source=source, kernel=kernel)
         debug_mem = k.pop("debug-mem", None)
+        debug_stages = int(k.pop("debug-stages", 0))
         for key in ("stages", "mem", "disk"):
             setattr(test, key, int(k.pop(key, getattr(test, key))))
         test.timeout = float(k.pop("timeout", test.timeout))
@@ -87,6 +89,9 @@ def _parse(source, words):
             test.mem = int(debug_mem or max(test.mem, 2048))
         test.smp = k.pop("smp", test.smp)
         test.append = k.pop("append", "")
+        if kernel == "debug" and debug_stages:
+            test.stages = debug_stages
+            test.append += f" luo_last={debug_stages}"
         test.qemu = k.pop("qemu", "")
         test.icount = k.pop("icount", "0") == "1"
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
