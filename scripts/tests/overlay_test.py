@@ -169,6 +169,29 @@ class OverlayTest(unittest.TestCase):
         self.tool("prepare")
         self.assertIn("hook\n", self.read("out/linux/mm/shmem.c"))
 
+    def test_a_patch_stays_as_it_is_on_another_base(self):
+        self.tool("prepare")
+        self.hook()
+        self.tool("refresh")
+        before = self.read("patches/shmem.patch")
+        shutil.rmtree(self.path("out"))
+        self.write("base/mm/shmem.c", "other\n" + HOOKED)
+        self.tool("prepare")
+        self.assertIn("hook\n", self.read("out/linux/mm/shmem.c"))
+        self.tool("refresh", "--check")
+        self.tool("refresh")
+        self.assertEqual(self.read("patches/shmem.patch"), before)
+
+    def test_a_file_changes_its_patch_with_the_series(self):
+        self.tool("prepare")
+        self.hook()
+        self.tool("refresh")
+        self.write("patches/series", "new.patch mm/shmem.c\n"
+                   "shmem.patch mm/\nrest.patch *\n")
+        self.tool("refresh")
+        self.assertIn("+hook", self.read("patches/new.patch"))
+        self.assertFalse(os.path.exists(self.path("patches/shmem.patch")))
+
     def test_a_base_that_is_not_6_12_is_refused(self):
         self.write("base/Makefile", "VERSION = 6\nPATCHLEVEL = 13\n")
         self.assertIn("6.12", self.tool("prepare", fails=True))
