@@ -251,7 +251,7 @@ static void __init luo_load(void)
 	}
 
 	luo_num = ser.liveupdate_num;
-	luo_sessions_load(ser.sessions_pa);
+	luo_sessions_load(&luo_incoming, &luo_kho_block_ops, ser.sessions_pa);
 	if (kho_incoming_order(phys) >= 0)
 		kho_restore_free(phys_to_virt(phys));
 	pr_info("live update %llu since cold boot brought %lu sessions\n",

@@ -24,6 +24,7 @@
 
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/minmax.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
 #include <linux/string.h>
@@ -182,6 +183,7 @@ int luo_files_load(struct liveupdate_session *session)
 	struct luo_chain_reader reader;
 	const struct luo_file_ser *ser;
 	struct luo_file *lf, *tmp;
+	u64 nr_expected;
 	int ret;
 
 	lockdep_assert_held(&session->lock);
@@ -189,10 +191,12 @@ int luo_files_load(struct liveupdate_session *session)
 	if (session->loaded)
 		return 0;
 
-	session->fault = luo_incoming_chain_check(&chain, &luo_kho_block_ops,
+	/* It is announced, whatever it is. */
+	nr_expected = min(session->incoming_count, LUO_COUNT_UNKNOWN - 1);
+
+	session->fault = luo_incoming_chain_check(&chain, session->chain.ops,
 						  session->incoming_pa,
-						  sizeof(struct luo_file_ser),
-						  session->incoming_count);
+						  sizeof(struct luo_file_ser), nr_expected);
 	if (session->fault)
 		luo_session_log(KERN_ERR, session,
 				"list of files is damaged: %s (block at %#llx), %llu of %llu files are left",

@@ -252,7 +252,8 @@ void luo_session_log(const char *level, struct liveupdate_session *session,
 		     const char *fmt, ...);
 int luo_session_create(struct luo_ucmd *ucmd);
 int luo_session_retrieve(struct luo_ucmd *ucmd);
-void luo_sessions_load(u64 sessions_pa);
+void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *ops,
+		       u64 sessions_pa);
 u64 luo_sessions_serialize(void);
 
 /* luo_file.c */

@@ -438,7 +438,8 @@ err_unclaim:
 	return ret;
 }
 
-static void __init luo_session_load(const struct luo_session_ser *ser)
+static void luo_session_load(struct luo_session_set *set, const struct luo_block_ops *ops,
+			     const struct luo_session_ser *ser)
 {
 	struct liveupdate_session *session;
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
@@ -457,10 +458,11 @@ static void __init luo_session_load(const struct luo_session_ser *ser)
 		       (int)strlen(name), name, ser->count);
 		return;
 	}
+	session->chain.ops = ops;
 	session->incoming_pa = ser->files;
 	session->incoming_count = ser->count;
 
-	ret = luo_set_add(&luo_incoming, session);
+	ret = luo_set_add(set, session);
 	if (ret) {
 		luo_session_log(KERN_ERR, session, "comes twice, %llu files of the second are lost",
 				ser->count);
@@ -470,22 +472,25 @@ static void __init luo_session_load(const struct luo_session_ser *ser)
 
 /**
  * luo_sessions_load - read what the previous kernel left of its sessions
- * @sessions_pa: where it left that
+ * @set: where they are entered
+ * @ops: where blocks come from
+ * @sessions_pa: where the list is
  */
-void __init luo_sessions_load(u64 sessions_pa)
+void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *ops,
+		       u64 sessions_pa)
 {
 	struct luo_incoming_chain chain;
 	struct luo_chain_reader reader;
 	const struct luo_session_ser *ser;
 
-	if (luo_incoming_chain_check(&chain, &luo_kho_block_ops, sessions_pa,
-				     sizeof(*ser), LUO_COUNT_UNKNOWN))
+	if (luo_incoming_chain_check(&chain, ops, sessions_pa, sizeof(*ser),
+				     LUO_COUNT_UNKNOWN))
 		pr_err("list of sessions is damaged: %s (block at %#llx), %llu sessions are left\n",
 		       chain.fault, chain.fault_pa, chain.nr_entries);
 
 	luo_chain_read(&chain, &reader);
 	while ((ser = luo_chain_read_next(&reader))) {
-		luo_session_load(ser);
+		luo_session_load(set, ops, ser);
 		cond_resched();
 	}
 	luo_incoming_chain_release(&chain);

@@ -355,6 +355,7 @@ static struct kunit_suite kho_suite = {
 	.name = "kho",
 	.test_cases = kho_cases,
 };
+
 kunit_test_suite(kho_suite);
 
 MODULE_DESCRIPTION("KUnit tests of Kexec HandOver");

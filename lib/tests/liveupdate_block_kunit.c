@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Lists of records that cross the kexec: what is written can be read, and what
- * cannot have been written is recognised. No KHO is needed: the blocks are
- * ordinary pages, and a table says which of them the "previous kernel" left.
+ * cannot have been written is recognised and harms nothing else. No KHO is
+ * needed: the blocks are ordinary pages, and a table says which of them the
+ * "previous kernel" left.
  */
 
 #include <kunit/test.h>
+#include <linux/cleanup.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/prandom.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "../../kernel/liveupdate/luo_internal.h"
 
@@ -451,6 +455,191 @@ static void test_random_damage(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_pool.nr, (unsigned int)ARRAY_SIZE(blocks));
 }
 
+/* Sessions as the previous kernel may leave them, and what is made of them */
+
+static struct luo_session_set test_set;
+
+static void test_set_init(void)
+{
+	test_set = (struct luo_session_set) {
+		.list = LIST_HEAD_INIT(test_set.list),
+	};
+	mutex_init(&test_set.lock);
+}
+
+static void test_set_free(void)
+{
+	struct liveupdate_session *session, *tmp;
+	struct luo_file *lf, *next;
+
+	list_for_each_entry_safe(session, tmp, &test_set.list, set_link) {
+		scoped_guard(mutex, &session->lock) {
+			list_for_each_entry_safe(lf, next, &session->files, link)
+				luo_file_del(lf);
+		}
+		list_del(&session->set_link);
+		kfree(session);
+	}
+}
+
+/* One block with room for all entries of a test. */
+static void *test_entries(struct kunit *test, u64 count, u64 *pa)
+{
+	struct luo_block_ser *block = test_block_alloc();
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, block);
+	block->count = count;
+	*pa = virt_to_phys(block);
+	return block + 1;
+}
+
+static struct liveupdate_session *test_load_one(struct kunit *test, u64 files, u64 count)
+{
+	struct liveupdate_session *session;
+	struct luo_session_ser *ser;
+	u64 pa;
+
+	test_set_init();
+	ser = test_entries(test, 1, &pa);
+	*ser = (struct luo_session_ser) { .name = "one", .files = files, .count = count };
+	luo_sessions_load(&test_set, &test_block_ops, pa);
+	KUNIT_ASSERT_EQ(test, test_set.count, 1UL);
+
+	session = list_first_entry(&test_set.list, struct liveupdate_session, set_link);
+	scoped_guard(mutex, &session->lock)
+		KUNIT_EXPECT_EQ(test, 0, luo_files_load(session));
+	return session;
+}
+
+static int test_retrieve(struct liveupdate_session *session, u64 token)
+{
+	struct file *file;
+
+	guard(mutex)(&session->lock);
+	return luo_file_retrieve(session, token, &file);
+}
+
+static void test_damaged_sessions_harm_no_other(struct kunit *test)
+{
+	static const char * const names[] = { "first", "last" };
+	struct liveupdate_session *session;
+	struct luo_session_ser *ser;
+	unsigned int i = 0;
+	u64 pa;
+
+	test_set_init();
+	ser = test_entries(test, 5, &pa);
+	strscpy(ser[0].name, "first");
+	memset(ser[1].name, 'n', sizeof(ser[1].name));
+	ser[2].name[1] = 'x';
+	strscpy(ser[3].name, "first");
+	strscpy(ser[4].name, "last");
+	luo_sessions_load(&test_set, &test_block_ops, pa);
+
+	KUNIT_EXPECT_EQ(test, test_set.count, 2UL);
+	list_for_each_entry(session, &test_set.list, set_link) {
+		KUNIT_ASSERT_LT(test, i, ARRAY_SIZE(names));
+		KUNIT_EXPECT_STREQ(test, session->name, names[i++]);
+	}
+	KUNIT_EXPECT_EQ(test, test_pool.nr, 0U);
+	test_set_free();
+}
+
+static void test_damaged_session_list_keeps_its_beginning(struct kunit *test)
+{
+	struct luo_session_ser *ser;
+	u64 pa;
+
+	test_set_init();
+	ser = test_entries(test, 1, &pa);
+	strscpy(ser->name, "kept");
+	((struct luo_block_ser *)ser - 1)->next = pa;
+	luo_sessions_load(&test_set, &test_block_ops, pa);
+	KUNIT_EXPECT_EQ(test, test_set.count, 1UL);
+	KUNIT_EXPECT_EQ(test, test_pool.nr, 1U);
+	test_set_free();
+}
+
+static void test_damaged_files_harm_no_other(struct kunit *test)
+{
+	struct liveupdate_session *session;
+	struct luo_file_ser *ser;
+	u64 pa;
+
+	ser = test_entries(test, 5, &pa);
+	for (u64 i = 0; i < 5; i++) {
+		strscpy(ser[i].compatible, "no-such-handler");
+		ser[i].token = i;
+	}
+	memset(ser[1].compatible, 'h', sizeof(ser[1].compatible));
+	ser[2].compatible[0] = 0;
+	ser[3].token = 0;
+
+	session = test_load_one(test, pa, 5);
+	KUNIT_EXPECT_EQ(test, session->nr_files, 4UL);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, test_retrieve(session, 0));
+	KUNIT_EXPECT_EQ(test, -EBADMSG, test_retrieve(session, 1));
+	KUNIT_EXPECT_EQ(test, -EBADMSG, test_retrieve(session, 2));
+	KUNIT_EXPECT_EQ(test, -ENOENT, test_retrieve(session, 3));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, test_retrieve(session, 4));
+	KUNIT_EXPECT_EQ(test, test_pool.nr, 0U);
+	test_set_free();
+}
+
+static void test_damaged_file_list_keeps_its_beginning(struct kunit *test)
+{
+	static const u64 wrong[] = { 0, 1, 3, 64, U64_MAX };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct liveupdate_session *session;
+		struct luo_file_ser *ser;
+		u64 pa;
+
+		ser = test_entries(test, 2, &pa);
+		strscpy(ser[0].compatible, "no-such-handler");
+		strscpy(ser[1].compatible, "no-such-handler");
+		ser[1].token = 1;
+
+		session = test_load_one(test, pa, wrong[i]);
+		KUNIT_EXPECT_EQ(test, session->nr_files, min_t(u64, wrong[i], 2));
+		KUNIT_EXPECT_EQ(test, test_retrieve(session, 0),
+				wrong[i] ? -EOPNOTSUPP : -EBADMSG);
+		/* It may be what got lost. */
+		KUNIT_EXPECT_EQ(test, -EBADMSG, test_retrieve(session, 7));
+		KUNIT_EXPECT_EQ(test, test_pool.nr, i + 1);
+		test_set_free();
+	}
+}
+
+static void test_file_list_out_of_range(struct kunit *test)
+{
+	static const u64 wrong[] = { 0, 1, LUO_BLOCK_SIZE, U64_MAX };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct liveupdate_session *session = test_load_one(test, wrong[i], 2);
+
+		KUNIT_EXPECT_EQ(test, session->nr_files, 0UL);
+		KUNIT_EXPECT_EQ(test, -EBADMSG, test_retrieve(session, 0));
+		test_set_free();
+	}
+}
+
+static struct kunit_case test_session_cases[] = {
+	KUNIT_CASE(test_damaged_sessions_harm_no_other),
+	KUNIT_CASE(test_damaged_session_list_keeps_its_beginning),
+	KUNIT_CASE(test_damaged_files_harm_no_other),
+	KUNIT_CASE(test_damaged_file_list_keeps_its_beginning),
+	KUNIT_CASE(test_file_list_out_of_range),
+	{}
+};
+
+static struct kunit_suite test_session_suite = {
+	.name = "liveupdate_session",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = test_session_cases,
+};
+
 static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_empty_list_is_address_zero),
 	KUNIT_CASE(test_what_is_written_can_be_read),
@@ -473,7 +662,7 @@ static struct kunit_suite test_suite = {
 	.test_cases = test_cases,
 };
 
-kunit_test_suite(test_suite);
+kunit_test_suites(&test_suite, &test_session_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the block chains of live update");
 MODULE_LICENSE("GPL");
