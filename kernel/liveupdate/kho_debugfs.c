@@ -12,6 +12,7 @@
 #include "kho_internal.h"
 
 static struct debugfs_blob_wrapper fdt_in, fdt_out;
+static u64 map_out, root_out;		/* physical addresses */
 
 static int in_preserved_show(struct seq_file *s, void *unused)
 {
@@ -47,8 +48,13 @@ static int __init kho_debugfs_init(void)
 	out = debugfs_create_dir("out", root);
 	fdt_out.data = kho_fdt_out();
 	fdt_out.size = PAGE_SIZE;
+	map_out = kho_out_root_phys();
+	root_out = kho_fdt_phys();
 	debugfs_create_blob("fdt", 0400, out, &fdt_out);
 	debugfs_create_file("preserved", 0400, out, NULL, &out_preserved_fops);
+	debugfs_create_x64("map_address", 0400, out, &map_out);
+	debugfs_create_x64("fdt_address", 0400, out, &root_out);
+	kho_poke_init(out);
 
 	if (kho_in_carries_data()) {
 		in = debugfs_create_dir("in", root);

@@ -69,6 +69,7 @@ int kho_fdt_check_root(const void *fdt, phys_addr_t *map)
 	const char *what;
 	u64 phys;
 
+	*map = 0;
 	if (fdt_check_header(fdt))
 		what = "header";
 	else if (fdt_totalsize(fdt) > PAGE_SIZE)
@@ -77,10 +78,10 @@ int kho_fdt_check_root(const void *fdt, phys_addr_t *map)
 		what = "compatible";
 	else if (get_u64(fdt, 0, KHO_PROP_MEMORY_MAP, &phys) || !phys || !PAGE_ALIGNED(phys))
 		what = KHO_PROP_MEMORY_MAP;
-	else {
+	else
 		*map = phys;
+	if (*map)
 		return 0;
-	}
 
 	pr_err("handover ignored: root FDT with bad %s\n", what);
 	return -EINVAL;

@@ -243,13 +243,13 @@ bool __init kho_hold_word(unsigned long pfn, unsigned long *word)
 	return *word == fresh;
 }
 
+typedef unsigned long (*piece_op)(unsigned long *bits, unsigned int start, unsigned int nr);
+
 /*
  * Call @op for the part in each granule of the pages from @pfn on. Adds up what
  * it returns. Pages of granules that are not busy are passed by.
  */
-static unsigned long for_each_piece(unsigned long pfn, unsigned long nr_pages,
-				    unsigned long (*op)(unsigned long *bits, unsigned int start,
-							unsigned int nr))
+static unsigned long sum_pieces(unsigned long pfn, unsigned long nr_pages, piece_op op)
 {
 	unsigned long end = min(pfn + nr_pages, hold_end_pfn);
 	unsigned long sum = 0;
@@ -303,19 +303,19 @@ static unsigned long piece_clear(unsigned long *bits, unsigned int start, unsign
 
 static unsigned long hold_weight(unsigned long pfn, unsigned long nr_pages)
 {
-	return for_each_piece(pfn, nr_pages, piece_weight);
+	return sum_pieces(pfn, nr_pages, piece_weight);
 }
 
 /* Return: how many of the pages were not held back before. */
 unsigned long __init kho_hold_set(unsigned long pfn, unsigned long nr_pages)
 {
-	return for_each_piece(pfn, nr_pages, piece_set);
+	return sum_pieces(pfn, nr_pages, piece_set);
 }
 
 /* Return: how many of the pages were held back before. */
 unsigned long __init kho_hold_clear(unsigned long pfn, unsigned long nr_pages)
 {
-	return for_each_piece(pfn, nr_pages, piece_clear);
+	return sum_pieces(pfn, nr_pages, piece_clear);
 }
 
 /**
@@ -351,7 +351,7 @@ bool kho_hold_claim(unsigned long pfn, unsigned long nr_pages)
 	}
 	if (hold_weight(pfn, nr_pages) != nr_pages)
 		return false;
-	for_each_piece(pfn, nr_pages, piece_clear);
+	sum_pieces(pfn, nr_pages, piece_clear);
 
 	return true;
 }
@@ -366,7 +366,7 @@ bool kho_hold_claim(unsigned long pfn, unsigned long nr_pages)
 void kho_hold_unclaim(unsigned long pfn, unsigned long nr_pages)
 {
 	guard(spinlock_irqsave)(&hold_lock);
-	for_each_piece(pfn, nr_pages, piece_set);
+	sum_pieces(pfn, nr_pages, piece_set);
 }
 
 /**

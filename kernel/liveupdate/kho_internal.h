@@ -25,8 +25,8 @@ static inline struct page *kho_phys_to_page(phys_addr_t phys)
 
 /* kho_radix.c: the preserved-memory radix tree, wherever it comes from. */
 
-#define KHO_RADIX_LEAF_BITS	(1U << KHO_RADIX_LEAF_SHIFT)
-#define KHO_RADIX_TABLE_SLOTS	(1U << KHO_RADIX_TABLE_SHIFT)
+#define KHO_RADIX_LEAF_BITS	BIT(KHO_RADIX_LEAF_SHIFT)
+#define KHO_RADIX_TABLE_SLOTS	BIT(KHO_RADIX_TABLE_SHIFT)
 
 /* Highest order of a block that this kernel can give back: a gigantic page. */
 #define KHO_MAX_ORDER		(PUD_SHIFT - PAGE_SHIFT)
@@ -143,6 +143,18 @@ int kho_fdt_check_root(const void *fdt, phys_addr_t *map);
 int kho_fdt_init(phys_addr_t map);
 phys_addr_t kho_fdt_phys(void);
 void *kho_fdt_out(void);
+
+/* kho_poke.c: damage for tests. */
+
+struct dentry;
+
+#ifdef CONFIG_KEXEC_HANDOVER_POKE
+void kho_poke_init(struct dentry *dir);
+#else
+static inline void kho_poke_init(struct dentry *dir)
+{
+}
+#endif
 
 /* kho_reserve_mem.c and kho_metadata.c: producers of our own. */
 

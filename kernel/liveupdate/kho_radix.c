@@ -29,7 +29,7 @@
 
 #include "kho_internal.h"
 
-static_assert(PAGE_SIZE == BIT(KHO_RADIX_PAGE_SHIFT), "the tree counts in pages of 4 KiB");
+static_assert(PAGE_SHIFT == KHO_RADIX_PAGE_SHIFT, "the tree counts in pages of 4 KiB");
 
 /* Number of low key bits that a child of a table at @level stands for. */
 static unsigned int child_shift(unsigned int level)
@@ -180,7 +180,7 @@ static void walk_table(struct kho_radix_table *table, unsigned int level, u64 pr
 		phys_addr_t phys = table->child[i];
 		u64 lo = prefix + i * span;
 		unsigned long pfn = 0, end = walker->end_pfn;
-		bool sound;
+		bool possible, sound;
 
 		if (!phys)
 			continue;
@@ -191,11 +191,12 @@ static void walk_table(struct kho_radix_table *table, unsigned int level, u64 pr
 		 * first block is memory has nothing to say, and would let a cycle
 		 * of nodes go on for ever.
 		 */
-		sound = lo < BIT_ULL(KHO_RADIX_MAX_ORDER + 1) && (lo || level > 1);
-		if (sound && lo) {
+		possible = lo < BIT_ULL(KHO_RADIX_MAX_ORDER + 1) && (lo || level > 1);
+		if (possible && lo)
 			span_pfns(lo, span, walker->end_pfn, &pfn, &end);
-			sound = pfn < walker->end_pfn;
-		}
+		if (!possible)
+			pfn = end;
+		sound = pfn < walker->end_pfn;
 		sound = sound && walker->node_ok(walker, phys) &&
 			(!walker->node || walker->node(walker, phys));
 		if (!sound) {

@@ -72,7 +72,7 @@ static int __init parse_scratch(char *p)
 		return -EINVAL;
 
 	if (strchr(p, '%')) {
-		unsigned long percent = simple_strtoul(p, &end, 10);
+		unsigned long long percent = memparse(p, &end);
 
 		if (end == p || strcmp(end, "%") || !percent || percent > 10000)
 			goto bad;

@@ -151,7 +151,7 @@ static void free_chain(u64 phys)
 
 /**
  * kho_restore_vmalloc - get a preserved vmalloc area back
- * @preservation: what kho_preserve_vmalloc() filled in in the previous kernel
+ * @preservation: what kho_preserve_vmalloc() in the previous kernel filled in
  *
  * Its pages come back one by one, at another virtual address.
  *

@@ -54,6 +54,7 @@ struct kho_scratch {
 	__u64 addr;
 	__u64 size;
 };
+
 static_assert(sizeof(struct kho_scratch) == 16);
 
 /* Preserved-memory radix tree. */
@@ -70,6 +71,7 @@ static_assert(sizeof(struct kho_scratch) == 16);
 struct kho_radix_table {
 	__u64 child[1 << KHO_RADIX_TABLE_SHIFT];
 };
+
 static_assert(sizeof(struct kho_radix_table) == SZ_4K);
 
 /**
@@ -79,6 +81,7 @@ static_assert(sizeof(struct kho_radix_table) == SZ_4K);
 struct kho_radix_leaf {
 	__u64 bits[(1 << KHO_RADIX_LEAF_SHIFT) / 64];
 };
+
 static_assert(sizeof(struct kho_radix_leaf) == SZ_4K);
 
 /* Preserved vmalloc area. */
@@ -98,6 +101,7 @@ struct kho_vmalloc {
 	__u16 flags;
 	__u16 order;
 };
+
 static_assert(sizeof(struct kho_vmalloc) == 16);
 
 #define KHO_VMALLOC_CHUNK_SLOTS	511
@@ -111,6 +115,7 @@ struct kho_vmalloc_chunk {
 	__u64 next;
 	__u64 phys[KHO_VMALLOC_CHUNK_SLOTS];
 };
+
 static_assert(sizeof(struct kho_vmalloc_chunk) == SZ_4K);
 
 /* Sub-tree "kexec-metadata": where this kernel comes from. */
@@ -129,6 +134,7 @@ struct kho_metadata {
 	char previous_release[KHO_METADATA_RELEASE_LEN];
 	__u32 kexec_count;
 } __packed;
+
 static_assert(sizeof(struct kho_metadata) == 73);
 
 /* Sub-tree "memblock": reserve_mem= areas, itself an FDT. */
