@@ -52,6 +52,10 @@ def command(test, kernels, initrd, workdir, append=""):
         cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off"]
     else:
         cmd += [*accel(), "-smp", test.smp]
+        if test.kernel == "debug":
+            # An interrupt while identify_cpu() has the feature bits cleared makes
+            # KASAN compute with four page table levels and report wild accesses.
+            cmd[cmd.index("-cpu") + 1] += ",la57=off"
     cmd += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
     disks = [("kernel", kernel, True), ("initrd", initrd, True)]
     if "other" in test.needs:
@@ -66,7 +70,15 @@ def command(test, kernels, initrd, workdir, append=""):
         cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
                           f"{',readonly=on' if readonly else ',cache=unsafe'}",
                 "-device", f"virtio-blk-pci,drive=d{num},serial={serial}"]
+    if test.poke:
+        cmd += ["-object", f"memory-backend-file,id=ram,size={test.mem}M,share=on,mem-path={ram_file(workdir)}",
+                "-machine", "memory-backend=ram"]
     return cmd + shlex.split(test.qemu)
+
+
+def ram_file(workdir):
+    """Where a guest's memory is that the host looks into."""
+    return workdir / "ram.img"
 
 
 def run(cmd, log, timeout, on_line=None):

@@ -12,13 +12,15 @@ Keys (all optional but name):
             debug-stages: fewer on the debug kernel, which takes ten times as long
   kernels   comma list of plain, debug
   mem       guest memory in MiB;  debug-mem: the same on the debug kernel
-  smp       CPUs, as QEMU wants it
+  smp       CPUs, as QEMU wants it;  debug-smp: the same on the debug kernel,
+            where more than the host has only wait for each other (2)
   timeout   seconds on the plain kernel; the debug kernel gets four times that
   append    words for the kernel command line; a word "-WORD" takes one off
   qemu      further QEMU options
   disk      MiB of an empty, writable disk with the serial "scratch"
   needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
             the kernel that was not booted, serial "other")
+  poke      1: the host can damage the memory of the guest, see vm_poke.py
   icount    1: one virtual nanosecond per guest instruction
   allow     regular expression of kernel log lines that are no failure, with
             the reason in the comment above it
@@ -52,6 +54,7 @@ class VmTest:
     disk: int = 0
     needs: tuple = ()
     icount: bool = False
+    poke: bool = False
     allow: tuple = ()
     expect: tuple = ()
 
@@ -88,12 +91,16 @@ def _parse(source, words):
             test.timeout *= 4
             test.mem = int(debug_mem or max(test.mem, 2048))
         test.smp = k.pop("smp", test.smp)
+        debug_smp = k.pop("debug-smp", "2")
+        if kernel == "debug":
+            test.smp = debug_smp
         test.append = k.pop("append", "")
         if kernel == "debug" and debug_stages:
             test.stages = debug_stages
             test.append += f" luo_last={debug_stages}"
         test.qemu = k.pop("qemu", "")
         test.icount = k.pop("icount", "0") == "1"
+        test.poke = k.pop("poke", "0") == "1"
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
         test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
         test.allow = tuple(k.pop("allow", ()))
