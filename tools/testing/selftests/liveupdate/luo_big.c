@@ -2,7 +2,7 @@
 /*
  * Guards: half of the machine in 4K pages goes over, and every byte is there.
  *
- * 1 GiB in a guest of 2 GiB (4 GiB on the debug kernel). What is preserved may
+ * 1 GiB in a guest of 2 GiB; a quarter of that on the debug kernel. What is preserved may
  * lie anywhere, also where the kernel would like to put its memmap; pages keep
  * their physical place, which a hash of the page frame numbers proves.
  *
@@ -15,8 +15,10 @@
 
 #include "luo_stages.h"
 
-#define PAGES	(1UL << 18)
+/* A page costs the debug kernel a hundred times as much. */
+#define PAGES	(luo_debug_kernel() ? 1UL << 16 : 1UL << 18)
 #define SEED	77
+#define BATCH	4096
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
@@ -25,13 +27,18 @@ LUO_STAGE(stage2);
 static unsigned long place(int fd, char **mapped)
 {
 	char *map = mmap(NULL, PAGES * LUO_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	const unsigned long pages = PAGES;
+	static uint64_t pfns[BATCH];
 	unsigned long hash = 5381;
 
 	if (map == MAP_FAILED)
 		return 0;
-	for (unsigned long i = 0; i < PAGES; i++) {
+	for (unsigned long i = 0; i < pages; i++)
 		(void)*(volatile char *)(map + i * LUO_PAGE);
-		hash = hash * 31 + luo_pfn_of(map + i * LUO_PAGE);
+	for (unsigned long i = 0; i < pages; i += BATCH) {
+		luo_pfns_of(map + i * LUO_PAGE, pfns, BATCH);
+		for (int j = 0; j < BATCH; j++)
+			hash = hash * 31 + pfns[j];
 	}
 	if (mapped)
 		*mapped = map;
@@ -42,7 +49,7 @@ static struct shared {
 	unsigned long place;
 } *shared;
 
-LUO_TEST(stage1, one_gib_in_4k_pages)
+LUO_TEST(stage1, half_of_memory_in_4k_pages)
 {
 	int s = luo_create_session(self->dev, "big"), m = luo_memfd("big", 0, PAGES * LUO_PAGE);
 	uint64_t start;
@@ -51,12 +58,13 @@ LUO_TEST(stage1, one_gib_in_4k_pages)
 	ASSERT_EQ(0, luo_fill_fd(m, 0, PAGES, SEED));
 	start = luo_now_ns();
 	ASSERT_EQ(0, luo_preserve_fd(s, m, 1));
-	luo_note("PRESERVE_FD of 1 GiB: %llu us", (luo_now_ns() - start) / 1000ULL);
+	luo_note("PRESERVE_FD of %lu MiB: %llu us", PAGES / 256,
+		 (luo_now_ns() - start) / 1000ULL);
 	shared->place = place(m, NULL);
 	ASSERT_EQ(0, luo_keep(s));
 }
 
-LUO_TEST(stage2, one_gib_in_4k_pages)
+LUO_TEST(stage2, half_of_memory_in_4k_pages)
 {
 	int s = luo_retrieve_session(self->dev, "big"), m;
 	long long before;
@@ -67,7 +75,8 @@ LUO_TEST(stage2, one_gib_in_4k_pages)
 	start = luo_now_ns();
 	m = luo_retrieve_fd(s, 1);
 	ASSERT_LE(0, m);
-	luo_note("RETRIEVE_FD of 1 GiB: %llu us", (luo_now_ns() - start) / 1000ULL);
+	luo_note("RETRIEVE_FD of %lu MiB: %llu us", PAGES / 256,
+		 (luo_now_ns() - start) / 1000ULL);
 	EXPECT_EQ((unsigned long)luo_cmdline_num("luox_place", 0), place(m, &map) >> 1);
 	ASSERT_NE(NULL, map);
 	ASSERT_EQ(LUO_OK, luo_verify(map, 0, PAGES, SEED));

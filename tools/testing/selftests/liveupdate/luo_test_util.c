@@ -641,17 +641,26 @@ int luo_klog_has(const char *needle)
 	return hits;
 }
 
-/* Physical page number behind a mapped address; 0 if there is none. */
-uint64_t luo_pfn_of(const void *addr)
+/* Physical page numbers behind a mapping; 0 where there is none. */
+void luo_pfns_of(const void *addr, uint64_t *pfns, size_t nr)
 {
 	static int fd = -1;
-	uint64_t ent;
 
 	if (fd < 0)
 		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (pread(fd, &ent, 8, (uintptr_t)addr / LUO_PAGE * 8) != 8)
-		return 0;
-	return ent >> 63 ? ent & ((1ULL << 55) - 1) : 0;
+	memset(pfns, 0, nr * 8);
+	if (pread(fd, pfns, nr * 8, (uintptr_t)addr / LUO_PAGE * 8) < 0)
+		return;
+	for (size_t i = 0; i < nr; i++)
+		pfns[i] = pfns[i] >> 63 ? pfns[i] & ((1ULL << 55) - 1) : 0;
+}
+
+uint64_t luo_pfn_of(const void *addr)
+{
+	uint64_t pfn;
+
+	luo_pfns_of(addr, &pfn, 1);
+	return pfn;
 }
 
 uint64_t luo_kpageflags(uint64_t pfn)

@@ -88,6 +88,7 @@ int luo_write_file(const char *path, const char *val);
 ssize_t luo_read_file(const char *path, char *buf, size_t len);
 int luo_klog_has(const char *needle);
 uint64_t luo_pfn_of(const void *addr);
+void luo_pfns_of(const void *addr, uint64_t *pfns, size_t nr);
 uint64_t luo_kpageflags(uint64_t pfn);
 bool luo_kmemleak_available(void);
 long luo_kmemleak_scan(void);
