@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 
 import vm_image  # noqa: E402
 import vm_log  # noqa: E402
+import vm_poke  # noqa: E402
 import vm_qemu  # noqa: E402
 import vm_tests  # noqa: E402
 
@@ -132,11 +133,23 @@ class Runner:
             return
         work, cmd = self.prepare(test)
         log = work / "console.log"
-        reason, secs, cpu = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale)
+        poker = vm_poke.Poker(vm_qemu.ram_file(work)) if test.poke else None
+
+        def on_line(line):
+            user, msg = vm_log.split(line)
+            if user:
+                poker.line(msg)
+
+        reason, secs, cpu = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale,
+                                        on_line if poker else None)
         text = log.read_text(errors="replace")
         rep = vm_log.parse(text, test)
         if reason:
             rep.problems.insert(0, reason)
+        if poker:
+            poker.end()
+            rep.problems += [f"{kind}: nothing found to damage" for kind, hits in poker.hits if not hits]
+            vm_qemu.ram_file(work).unlink(missing_ok=True)
         (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
         (work / "scratch.img").unlink(missing_ok=True)
         self.account(test, rep, (secs, cpu), text, log)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Damages what one kernel leaves for the next, from outside of the machine.
+
+A test with "poke=1" runs on memory that the host can see.  It prints
+"luo-vm: POKE KIND" and waits; from then to the first line of the next stage
+everything that KIND describes is damaged, as often as it is written again
+(much of it only by reboot()).
+The guest knows that this goes on from a page that begins with ACK.
+"""
+
+import mmap
+import struct
+import threading
+import time
+
+PAGE = 4096
+ACK = b"LUO-POKE-ACK:"
+DONE = b"DONE"
+FDT_MAGIC = b"\xd0\x0d\xfe\xed"
+VICTIM_SESSION = b"poke-a\0"
+VICTIM_TOKEN = 0xA1A1A1A1A1A1A1A1
+
+
+class Memory:
+    """Guest memory below the hole under 4 GiB: file offset is address."""
+
+    def __init__(self, path):
+        with open(path, "r+b") as ram:
+            self.map = mmap.mmap(ram.fileno(), 0)
+
+    def pages_with(self, what, at):
+        """Addresses of pages that have what at offset at."""
+        pos = self.map.find(what)
+        while pos >= 0:
+            if pos % PAGE == at:
+                yield pos - at
+            pos = self.map.find(what, pos + 1)
+
+    def u64(self, addr):
+        """A number, or 0 outside of memory."""
+        return struct.unpack_from("<Q", self.map, addr)[0] if 0 <= addr <= len(self.map) - 8 else 0
+
+    def put(self, addr, data):
+        """Overwrites memory."""
+        if 0 <= addr <= len(self.map) - len(data):
+            self.map[addr:addr + len(data)] = data
+
+    def put_u64(self, addr, val):
+        """Overwrites a number."""
+        self.put(addr, struct.pack("<Q", val))
+
+
+def _root_fdts(mem):
+    for page in mem.pages_with(FDT_MAGIC, 0):
+        if mem.map.find(b"kho-v4\0", page, page + PAGE) >= 0:
+            yield page
+
+
+def fdt_compatible(mem):
+    """A format of another version."""
+    for page in _root_fdts(mem):
+        at = mem.map.find(b"kho-v4\0", page, page + PAGE)
+        mem.put(at, b"kho-x4\0")
+        yield page
+
+
+def fdt_magic(mem):
+    """No device tree at all."""
+    for page in _root_fdts(mem):
+        mem.put(page, b"\0\0\0\0")
+        yield page
+
+
+def fdt_size(mem):
+    """A device tree that says it is larger than its page."""
+    for page in _root_fdts(mem):
+        mem.put(page + 4, struct.pack(">I", 1 << 20))
+        yield page
+
+
+def _session_blocks(mem):
+    """Blocks whose first session may be any; all sessions of the test begin with poke-."""
+    for page in mem.pages_with(b"poke-", 16):
+        if 0 < mem.u64(page + 8) <= 51:
+            yield page
+
+
+def _victims(mem):
+    for page in _session_blocks(mem):
+        for i in range(mem.u64(page + 8)):
+            at = page + 16 + 80 * i
+            if mem.map[at:at + len(VICTIM_SESSION)] == VICTIM_SESSION:
+                yield at
+
+
+def session_count(mem):
+    """More sessions than the block can hold."""
+    for page in _session_blocks(mem):
+        mem.put_u64(page + 8, 10000)
+        yield page
+
+
+def session_cycle(mem):
+    """A block that is followed by itself."""
+    for page in _session_blocks(mem):
+        if mem.u64(page) != page:
+            mem.put_u64(page, page)
+            yield page
+
+
+def session_name(mem):
+    """A name without an end."""
+    for at in _victims(mem):
+        mem.put(at, b"p" * 64)
+        yield at
+
+
+def session_files(mem):
+    """Files at an address that is not preserved."""
+    for at in _victims(mem):
+        if mem.u64(at + 64) != 0x100000:
+            mem.put_u64(at + 64, 0x100000)
+            yield at
+
+
+def _victim_files(mem):
+    token = struct.pack("<Q", VICTIM_TOKEN)
+    pos = mem.map.find(token)
+    while pos >= 0:
+        ent = pos - 56
+        if ent % PAGE % 64 == 16 and mem.map[ent:ent + 9] == b"memfd-v2\0":
+            yield ent
+        pos = mem.map.find(token, pos + 1)
+
+
+def file_data(mem):
+    """A description at an address that is none."""
+    for ent in _victim_files(mem):
+        if mem.u64(ent + 48) != 0x10:
+            mem.put_u64(ent + 48, 0x10)
+            yield ent
+
+
+def file_compatible(mem):
+    """A handler that nobody has."""
+    for ent in _victim_files(mem):
+        mem.put(ent, b"nobody-v2\0")
+        yield ent
+
+
+def memfd_count(mem):
+    """More folios than there is memory for."""
+    for ent in _victim_files(mem):
+        data = mem.u64(ent + 48)
+        if data and mem.u64(data + 24) != 1 << 40:
+            mem.put_u64(data + 24, 1 << 40)
+            yield data
+
+
+def memfd_size(mem):
+    """A size that no file can have."""
+    for ent in _victim_files(mem):
+        data = mem.u64(ent + 48)
+        if data and mem.u64(data + 8) != 1 << 63:
+            mem.put_u64(data + 8, 1 << 63)
+            yield data
+
+
+def memfd_pfn(mem):
+    """A page that was never preserved, in the place of the first one."""
+    for ent in _victim_files(mem):
+        data = mem.u64(ent + 48)
+        chunk = mem.u64(data + 32) if data else 0
+        record = mem.u64(chunk + 8) if chunk else 0
+        if record:
+            val = mem.u64(record)
+            if val & ((1 << 52) - 1) != 0x1000:
+                mem.put_u64(record, (val >> 52 << 52) | 0x1000)
+                yield record
+
+
+def memfd_same(mem):
+    """The same page twice."""
+    for ent in _victim_files(mem):
+        data = mem.u64(ent + 48)
+        chunk = mem.u64(data + 32) if data else 0
+        record = mem.u64(chunk + 8) if chunk else 0
+        if record and mem.u64(record) != mem.u64(record + 16):
+            mem.put_u64(record + 16, mem.u64(record))
+            yield record
+
+
+class Poker:
+    """Follows the log of a VM and does what it asks for."""
+
+    def __init__(self, path):
+        self.path = path
+        self.thread = None
+        self.stop = threading.Event()
+        self.hits = []
+
+    def line(self, msg):
+        """A line of user space."""
+        if msg.startswith("luo-vm: POKE "):
+            self.stop = threading.Event()
+            self.thread = threading.Thread(target=self._run, args=(msg.split()[2], self.stop), daemon=True)
+            self.thread.start()
+        elif msg.startswith("luo-vm: BEGIN "):
+            self.end()
+
+    def end(self):
+        """Stops damaging."""
+        self.stop.set()
+        if self.thread:
+            self.thread.join()
+            self.thread = None
+
+    def _run(self, kind, stop):
+        mem = Memory(self.path)
+        damage = globals()[kind]
+        acked = False
+        hits = 0
+        while not stop.is_set():
+            hits += len(list(damage(mem)))
+            if not acked:
+                for page in list(mem.pages_with(ACK, 0)):
+                    mem.put(page + 64, DONE)
+                    acked = True
+            if kind.startswith("fdt_"):
+                # Written once, at boot; the next kernel's own must not be hit.
+                break
+            time.sleep(0.02)
+        self.hits.append((kind, hits))
