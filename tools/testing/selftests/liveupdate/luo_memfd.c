@@ -12,7 +12,8 @@
  * they.
  *
  * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 disk=64 append="luo_kmemleak"
- * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 disk=64 kernels=plain \
+ * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 disk=64 \
+ *          kernels=plain \
  *          qemu="-object memory-backend-ram,id=n0,size=1G \
  *                -object memory-backend-ram,id=n1,size=1G \
  *                -numa node,memdev=n0,cpus=0 -numa node,memdev=n1,cpus=1"
