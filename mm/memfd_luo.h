@@ -42,10 +42,36 @@ struct memfd_luo_writer {
 	unsigned int slots;		/* used in @chunk */
 };
 
+/* A preserved file. */
+struct memfd_luo {
+	refcount_t users;
+
+	struct mutex lock;		/* protects all of the following */
+	struct inode *inode;		/* NULL when the file is not preserved any more */
+	pgoff_t cursor;			/* folios below are recorded */
+	bool frozen;
+	bool unevictable;		/* made so by us */
+	struct memfd_luo_writer writer;
+	struct list_head stale;		/* of struct stale_page */
+
+	struct user_struct *user;	/* on whose locked_vm the pages are */
+	unsigned long memlock_limit;	/* in pages */
+	unsigned long locked_pages;
+};
+
+/* memfd_luo_folios.c */
+int memfd_luo_preserve_folios(struct memfd_luo *m);
+int memfd_luo_add_folio(struct memfd_luo *m, struct folio *folio);
+void memfd_luo_remove_folio(struct memfd_luo *m, struct folio *folio);
+void memfd_luo_drop_folios(struct memfd_luo *m);
+void memfd_luo_refresh(struct memfd_luo *m);
+void memfd_luo_set_uptodate(struct memfd_luo *m, struct folio *folio);
+
 /* memfd_luo_records.c */
 int memfd_luo_writer_open(struct memfd_luo_writer *w);
-struct memfd_luo_folio_ser *memfd_luo_writer_next(struct memfd_luo_writer *w);
-void memfd_luo_writer_commit(struct memfd_luo_writer *w);
+struct memfd_luo_folio_ser *memfd_luo_writer_room(struct memfd_luo_writer *w,
+						  unsigned int *room);
+void memfd_luo_writer_commit(struct memfd_luo_writer *w, unsigned int nr);
 void memfd_luo_writer_close(struct memfd_luo_writer *w);
 struct memfd_luo_folio_ser *memfd_luo_record(struct memfd_luo_ser *ser, u64 nr);
 void memfd_luo_reader_open(struct memfd_luo_reader *r, const struct memfd_luo_ser *ser,

@@ -33,9 +33,9 @@
 
 #include "memfd_luo.h"
 
-static void *alloc_preserved_page(void)
+static void *alloc_preserved_page(gfp_t flags)
 {
-	void *page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	void *page = (void *)__get_free_page(GFP_KERNEL_ACCOUNT | flags);
 
 	if (page && kho_preserve_pages(virt_to_page(page), 1)) {
 		free_page((unsigned long)page);
@@ -78,12 +78,12 @@ static int add_page(struct memfd_luo_writer *w)
 	if (area->total_pages == U32_MAX)
 		return -EFBIG;
 
-	records = alloc_preserved_page();
+	records = alloc_preserved_page(0);
 	if (!records)
 		return -ENOMEM;
 
 	if (!w->chunk || w->slots == KHO_VMALLOC_CHUNK_SLOTS) {
-		chunk = alloc_preserved_page();
+		chunk = alloc_preserved_page(__GFP_ZERO);
 		if (!chunk) {
 			free_preserved_page(records);
 			return -ENOMEM;
@@ -112,36 +112,38 @@ static int add_page(struct memfd_luo_writer *w)
 }
 
 /**
- * memfd_luo_writer_next - where the next record goes
+ * memfd_luo_writer_room - where the next records go
  * @w: the writer
+ * @room: set to the number of records that there is room for, at least 1
  *
  * May be called any number of times before memfd_luo_writer_commit().
  *
  * Context: may sleep.
- * Return: the record, to be filled, or an ERR_PTR().
+ * Return: the first record, to be filled, or NULL if there is no memory.
  */
-struct memfd_luo_folio_ser *memfd_luo_writer_next(struct memfd_luo_writer *w)
+struct memfd_luo_folio_ser *memfd_luo_writer_room(struct memfd_luo_writer *w,
+						  unsigned int *room)
 {
 	u64 nr = w->ser->nr_folios;
+	unsigned int used = nr % MEMFD_LUO_RECORDS_PER_PAGE;
 
-	if (nr == (u64)w->ser->folios.total_pages * MEMFD_LUO_RECORDS_PER_PAGE) {
-		int err = add_page(w);
+	if (nr == (u64)w->ser->folios.total_pages * MEMFD_LUO_RECORDS_PER_PAGE && add_page(w))
+		return NULL;
 
-		if (err)
-			return ERR_PTR(err);
-	}
-	return &w->records[nr % MEMFD_LUO_RECORDS_PER_PAGE];
+	*room = MEMFD_LUO_RECORDS_PER_PAGE - used;
+	return &w->records[used];
 }
 
 /**
- * memfd_luo_writer_commit - count the record that memfd_luo_writer_next() gave
+ * memfd_luo_writer_commit - count records that memfd_luo_writer_room() gave
  * @w: the writer
+ * @nr: how many have been filled
  */
-void memfd_luo_writer_commit(struct memfd_luo_writer *w)
+void memfd_luo_writer_commit(struct memfd_luo_writer *w, unsigned int nr)
 {
 	/* The next kernel may start at any time. */
 	barrier();
-	w->ser->nr_folios++;
+	w->ser->nr_folios += nr;
 }
 
 /**
