@@ -43,6 +43,7 @@
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
 #include <linux/printk.h>
@@ -347,46 +348,16 @@ static void uncharge_folios(struct memfd_luo_in *in)
 	in->blocks_charged = false;
 }
 
-/* Folios of one memory cgroup on one node, counted at once. */
-struct stats {
-	struct lruvec *lruvec;
-	long pages;
-	long thp_pages;
-};
-
-static void flush_stats(struct stats *stats)
-{
-	if (!stats->pages)
-		return;
-	mod_lruvec_state(stats->lruvec, NR_FILE_PAGES, stats->pages);
-	mod_lruvec_state(stats->lruvec, NR_SHMEM, stats->pages);
-	if (stats->thp_pages)
-		mod_lruvec_state(stats->lruvec, NR_SHMEM_THPS, stats->thp_pages);
-	stats->pages = 0;
-	stats->thp_pages = 0;
-}
-
-static void count_folio(struct stats *stats, struct folio *folio)
-{
-	struct lruvec *lruvec = folio_lruvec(folio);
-
-	if (lruvec != stats->lruvec)
-		flush_stats(stats);
-	stats->lruvec = lruvec;
-	stats->pages += folio_nr_pages(folio);
-	if (folio_test_pmd_mappable(folio))
-		stats->thp_pages += folio_nr_pages(folio);
-}
-
-/* Put a folio where nothing is yet. Ascending indices cost least. */
+/* Put a folio where nothing is yet. To stay in one node of the tree costs least. */
 static int store_folio(struct xa_state *xas, struct folio *folio)
 {
 	unsigned int order = folio_order(folio);
 	void *entry;
 
-	if (!order && !xas->xa_shift && !xas->xa_sibs && xas_valid(xas) &&
-	    folio->index == xas->xa_index + 1) {
-		entry = xas_next(xas);
+	if (!order && xas_is_node(xas) && !xas->xa_node->shift && !xas->xa_sibs &&
+	    (folio->index ^ xas->xa_index) < XA_CHUNK_SIZE) {
+		xas_advance(xas, folio->index);
+		entry = xas_reload(xas);
 	} else {
 		xas_set_order(xas, folio->index, order);
 		entry = xas_find_conflict(xas);
@@ -398,52 +369,89 @@ static int store_folio(struct xa_state *xas, struct folio *folio)
 }
 
 /*
- * Move folios from the chain into the page cache, up to a full batch, or as many as
- * there is memory for right now.
+ * Put @nr folios from the head of the chain on the LRU, and count them. This is what
+ * folio_add_lru() would do to each, but with one look at the lock and the counters
+ * for all that lie in one zone; the folios are still unknown to everybody else.
+ */
+static void add_to_lru(struct memfd_luo_in *in, unsigned int nr)
+{
+	while (nr) {
+		struct folio *folio = list_first_entry(&in->folios, struct folio, lru);
+		enum zone_type zone = folio_zonenum(folio);
+		long all = 0, listed = 0, thp = 0;
+		struct lruvec *lruvec;
+
+		lruvec = folio_lruvec(folio);
+		spin_lock_irq(&lruvec->lru_lock);
+		do {
+			long pages = folio_nr_pages(folio);
+
+			list_del(&folio->lru);
+			folio_set_lru(folio);
+			if (!lru_gen_add_folio(lruvec, folio, false)) {
+				list_add(&folio->lru, &lruvec->lists[LRU_INACTIVE_ANON]);
+				listed += pages;
+			}
+			all += pages;
+			if (folio_test_pmd_mappable(folio))
+				thp += pages;
+			folio = list_first_entry(&in->folios, struct folio, lru);
+		} while (--nr && folio_zonenum(folio) == zone &&
+			 folio_matches_lruvec(folio, lruvec));
+
+		if (listed)
+			update_lru_size(lruvec, LRU_INACTIVE_ANON, zone, listed);
+		__mod_lruvec_state(lruvec, NR_FILE_PAGES, all);
+		__mod_lruvec_state(lruvec, NR_SHMEM, all);
+		if (thp)
+			__mod_lruvec_state(lruvec, NR_SHMEM_THPS, thp);
+		spin_unlock_irq(&lruvec->lru_lock);
+	}
+}
+
+/*
+ * Move a batch of folios from the chain into the page cache, or as many as there is
+ * memory for right now.
  */
 static int insert_batch(struct memfd_luo_in *in, struct xa_state *xas)
 {
 	struct address_space *mapping = in->file->f_mapping;
-	struct folio_batch batch;
-	struct folio *folio, *next;
-	struct stats stats = {};
-	unsigned int i;
+	unsigned int nr = 0, done = 0;
+	struct folio *folio;
 	int err = 0;
 
-	folio_batch_init(&batch);
 	xas_lock_irq(xas);
 	xas_reset(xas);
-	list_for_each_entry_safe(folio, next, &in->folios, lru) {
-		unsigned long nr = folio_nr_pages(folio);
-
+	list_for_each_entry(folio, &in->folios, lru) {
 		folio->mapping = mapping;
 		err = store_folio(xas, folio);
 		if (err) {
 			folio->mapping = NULL;
 			break;
 		}
-		list_del(&folio->lru);
-		in->nr_pages -= nr;
-		/* The page cache has one reference for each page, one of them ours. */
-		if (nr > 1)
-			folio_ref_add(folio, nr - 1);
-		if (!folio_batch_add(&batch, folio))
+		if (++nr == RESTORE_BATCH)
 			break;
 	}
 	xas_unlock_irq(xas);
 
-	for (i = 0; i < folio_batch_count(&batch); i++) {
-		commit_memcg(in, batch.folios[i]);
-		count_folio(&stats, batch.folios[i]);
-	}
-	flush_stats(&stats);
-	for (i = 0; i < folio_batch_count(&batch); i++)
-		folio_add_lru(batch.folios[i]);
-
 	if (err == -EEXIST) {
 		pr_err("a memfd has two folios for page %lu\n", folio->index);
-		return -EINVAL;
+		err = -EINVAL;
 	}
+
+	list_for_each_entry(folio, &in->folios, lru) {
+		long pages;
+
+		if (done++ == nr)
+			break;
+		pages = folio_nr_pages(folio);
+		in->nr_pages -= pages;
+		/* The page cache has one reference for each page, one of them ours. */
+		if (pages > 1)
+			folio_ref_add(folio, pages - 1);
+		commit_memcg(in, folio);
+	}
+	add_to_lru(in, nr);
 	return err;
 }
 
@@ -451,7 +459,6 @@ static int insert_batch(struct memfd_luo_in *in, struct xa_state *xas)
 static int insert_folios(struct memfd_luo_in *in)
 {
 	XA_STATE(xas, &in->file->f_mapping->i_pages, 0);
-	unsigned int rounds = 0;
 	int err;
 
 	while (!list_empty(&in->folios)) {
@@ -460,8 +467,6 @@ static int insert_folios(struct memfd_luo_in *in)
 		} while (xas_nomem(&xas, RESTORE_GFP));
 		if (err)
 			return err;
-		if (++rounds % (RESTORE_BATCH / PAGEVEC_SIZE))
-			continue;
 		cond_resched();
 		if (fatal_signal_pending(current))
 			return -EINTR;
