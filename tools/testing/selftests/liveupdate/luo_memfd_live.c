@@ -105,7 +105,7 @@ static long uffd_copy(int uffd, char *map, uint64_t page, void *from)
 LUO_TEST(stage1, userfaultfd_fills_holes)
 {
 	struct uffdio_zeropage zero = { };
-	char page[LUO_PAGE] __attribute__((aligned(4096)));
+	static char page[LUO_PAGE];
 	int fd = luo_memfd("uffd", 0, 1000 * LUO_PAGE), uffd;
 	char *map = map_fd(fd, 1000);
 	int s;
@@ -206,10 +206,9 @@ LUO_TEST(stage1, the_end_does_not_move)
 	/* The same page, but across the end. */
 	EXPECT_EQ(-1, pwrite(fd, two, 200, 8 * LUO_PAGE - 200));
 	EXPECT_EQ(EPERM, errno);
-	EXPECT_EQ(100, pwrite(fd, "0123456789012345678901234567890123456789012345678901"
-			      "234567890123456789012345678901234567890123456789",
-			      100, 8 * LUO_PAGE - 200));
-	EXPECT_EQ((ssize_t)LUO_PAGE, pwrite(fd, two, LUO_PAGE, 6 * LUO_PAGE));
+	memset(two, 'x', 100);
+	EXPECT_EQ(100, pwrite(fd, two, 100, 8 * LUO_PAGE - 200));
+	EXPECT_EQ((ssize_t)LUO_PAGE, pwrite(fd, two + LUO_PAGE, LUO_PAGE, 6 * LUO_PAGE));
 	EXPECT_EQ(8LL * LUO_PAGE - 100, luo_size(fd));
 	ASSERT_EQ(0, luo_keep(s));
 }
@@ -224,7 +223,8 @@ LUO_TEST(stage2, the_end_does_not_move)
 	ASSERT_EQ(1, pread(fd, buf, 1, 6 * LUO_PAGE));
 	EXPECT_EQ('y', buf[0]);
 	ASSERT_EQ(100, pread(fd, buf, 101, 8 * LUO_PAGE - 200));
-	EXPECT_EQ(0, memcmp(buf, "0123456789", 10));
+	EXPECT_EQ('x', buf[0]);
+	EXPECT_EQ('x', buf[99]);
 }
 
 /* ---- large folios ---- */
@@ -242,9 +242,8 @@ LUO_TEST(stage1, preserved_pages_are_not_collapsed)
 	luo_fill(map + LUO_HUGE, HUGE_PAGES, HUGE_PAGES / 2, 5);
 	s = preserve(_metadata, self->dev, "collapse", fd);
 	luo_fill(map + 2 * LUO_HUGE, 2 * HUGE_PAGES, HUGE_PAGES / 4, 5);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 4; i++)
 		EXPECT_EQ(-1, madvise(map + i * LUO_HUGE, LUO_HUGE, MADV_COLLAPSE));
-	}
 	luo_fill(map + LUO_HUGE + LUO_HUGE / 2, HUGE_PAGES + HUGE_PAGES / 2, HUGE_PAGES / 2, 5);
 	luo_fill(map + 3 * LUO_HUGE, 3 * HUGE_PAGES, 1, 5);
 	ASSERT_EQ(LUO_OK, luo_verify(map, 0, 2 * HUGE_PAGES + HUGE_PAGES / 4, 5));
