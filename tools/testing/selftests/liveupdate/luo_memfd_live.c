@@ -537,7 +537,8 @@ static void swap_on(struct __test_metadata *_metadata)
 
 	for (char c = 'a'; c <= 'h'; c++) {
 		snprintf(path, sizeof(path), "/sys/block/vd%c/serial", c);
-		if (luo_read_file(path, serial, sizeof(serial)) > 0 && !strncmp(serial, "scratch", 7)) {
+		if (luo_read_file(path, serial, sizeof(serial)) > 0 &&
+		    !strncmp(serial, "scratch", 7)) {
 			snprintf(cmd, sizeof(cmd),
 				 "busybox mkswap /dev/vd%c && busybox swapon /dev/vd%c", c, c);
 			ASSERT_EQ(0, luo_run(cmd));
