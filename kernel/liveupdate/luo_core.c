@@ -9,7 +9,7 @@
  * The Live Update Orchestrator (LUO) carries open files across a kexec. It is a
  * user of KHO: that keeps memory, LUO knows what the memory means. The parts are
  *
- * =================  =========================================================
+ * ==================  =====================================================
  * ``luo_core.c``      ``/dev/liveupdate``, dispatch of ioctls, start of all this
  * ``luo_session.c``   sessions, outgoing and incoming
  * ``luo_file.c``      files of a session: preserve, retrieve, finish
@@ -17,7 +17,7 @@
  * ``luo_handler.c``   who takes care of which kind of file; what is preserved
  * ``luo_reboot.c``    from reboot() to the jump
  * ``luo_block.c``     lists of records in memory that crosses the kexec
- * =================  =========================================================
+ * ==================  =====================================================
  *
  * At boot the one struct that the previous kernel left is found and its sessions
  * are listed; their files are read when a session is claimed. The struct for
