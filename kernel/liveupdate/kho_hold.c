@@ -36,7 +36,6 @@
 #define pr_fmt(fmt) "kho: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/cleanup.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/page-isolation.h>
@@ -328,8 +327,13 @@ unsigned long __init kho_hold_clear(unsigned long pfn, unsigned long nr_pages)
  */
 bool kho_hold_test(unsigned long pfn, unsigned long nr_pages)
 {
-	guard(spinlock_irqsave)(&hold_lock);
-	return hold_weight(pfn, nr_pages) == nr_pages;
+	unsigned long flags, weight;
+
+	spin_lock_irqsave(&hold_lock, flags);
+	weight = hold_weight(pfn, nr_pages);
+	spin_unlock_irqrestore(&hold_lock, flags);
+
+	return weight == nr_pages;
 }
 
 /**
@@ -342,18 +346,16 @@ bool kho_hold_test(unsigned long pfn, unsigned long nr_pages)
  */
 bool kho_hold_claim(unsigned long pfn, unsigned long nr_pages)
 {
-	guard(spinlock_irqsave)(&hold_lock);
+	unsigned long flags;
+	bool all;
 
-	if (nr_pages == 1) {
-		unsigned long *word = hold_word(pfn);
+	spin_lock_irqsave(&hold_lock, flags);
+	all = hold_weight(pfn, nr_pages) == nr_pages;
+	if (all)
+		sum_pieces(pfn, nr_pages, piece_clear);
+	spin_unlock_irqrestore(&hold_lock, flags);
 
-		return word && __test_and_clear_bit(pfn % BITS_PER_LONG, word);
-	}
-	if (hold_weight(pfn, nr_pages) != nr_pages)
-		return false;
-	sum_pieces(pfn, nr_pages, piece_clear);
-
-	return true;
+	return all;
 }
 
 /**
@@ -365,8 +367,11 @@ bool kho_hold_claim(unsigned long pfn, unsigned long nr_pages)
  */
 void kho_hold_unclaim(unsigned long pfn, unsigned long nr_pages)
 {
-	guard(spinlock_irqsave)(&hold_lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&hold_lock, flags);
 	sum_pieces(pfn, nr_pages, piece_set);
+	spin_unlock_irqrestore(&hold_lock, flags);
 }
 
 /**
