@@ -127,7 +127,7 @@ static void arrive(struct __test_metadata *_metadata, int dev, int from)
 
 #define STAGE(n)							\
 	LUO_STAGE(stage##n);						\
-	LUO_TEST(stage##n, arrive) { arrive(_metadata, self->dev, n - 1); } \
+	LUO_TEST(stage##n, arrive) { arrive(_metadata, self->dev, (n) - 1); } \
 	LUO_TEST(stage##n, leave) { leave(_metadata, self->dev, n); }
 
 FIRST(1)

@@ -11,7 +11,8 @@
  * seal too few is set: the checks of these cases have to fail then, and only
  * they.
  *
- * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 disk=64 append="luo_kmemleak"
+ * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 disk=64 \
+ *          append="luo_kmemleak"
  * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 disk=64 \
  *          kernels=plain \
  *          qemu="-object memory-backend-ram,id=n0,size=1G \
