@@ -89,7 +89,7 @@ def _parse(source, words):
         test.timeout = float(k.pop("timeout", test.timeout))
         if kernel == "debug":
             test.timeout *= 4
-            test.mem = int(debug_mem or max(test.mem, 2048))
+            test.mem = int(debug_mem or max(test.mem, 1024))
         test.smp = k.pop("smp", test.smp)
         debug_smp = k.pop("debug-smp", "2")
         if kernel == "debug":
