@@ -55,7 +55,9 @@
 #include <linux/xarray.h>
 
 #include "internal.h"
+#ifdef CONFIG_MEMCG
 #include "memcontrol-v1.h"
+#endif
 #include "memfd_luo.h"
 
 /* Folios that are handled between two looks at the clock. */
