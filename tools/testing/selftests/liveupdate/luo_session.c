@@ -109,16 +109,20 @@ LUO_TEST(stage1, session_closed_before_the_kexec)
 
 LUO_TEST(stage1, session_whose_last_holder_is_killed)
 {
+	int ready[2], made = -1;
 	pid_t pid;
 
+	ASSERT_EQ(0, pipe(ready));
 	pid = fork();
 	if (!pid) {
-		make(self->dev, "killed", 2);
-		pause();
+		made = make(self->dev, "killed", 2);
+		if (write(ready[1], &made, sizeof(made)) == sizeof(made))
+			pause();
+		_exit(1);
 	}
-	/* It has its session once the name is taken. */
-	for (int s; (s = luo_create_session(self->dev, "killed")) != -EEXIST; usleep(1000))
-		close(s);
+	ASSERT_EQ((ssize_t)sizeof(made), read(ready[0], &made, sizeof(made)));
+	ASSERT_LE(0, made);
+	EXPECT_EQ(-EEXIST, luo_create_session(self->dev, "killed"));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	/* The grandchildren of the harness release it late at the most, not never. */
