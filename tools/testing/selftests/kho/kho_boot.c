@@ -175,9 +175,6 @@ LUO_TEST(stage1, movable_memory_can_use_scratch)
 
 	if (!kho_on())
 		return;
-	/* Takes the debug kernel a minute, and it has no other allocator. */
-	if (luo_debug_kernel())
-		return;
 	/* More than there is without it. */
 	free = luo_meminfo_kb("MemFree") - luo_meminfo_kb("CmaFree");
 	avail = luo_meminfo_kb("CmaFree") / 2;

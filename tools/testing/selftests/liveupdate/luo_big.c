@@ -2,7 +2,7 @@
 /*
  * Guards: half of the machine in 4K pages goes over, and every byte is there.
  *
- * 1 GiB in a guest of 2 GiB; an eighth of that on the debug kernel. What is preserved may
+ * 1 GiB in a guest of 2 GiB; a quarter of that on the debug kernel. What is preserved may
  * lie anywhere, also where the kernel would like to put its memmap; pages keep
  * their physical place, which a hash of the page frame numbers proves.
  *
@@ -16,7 +16,7 @@
 #include "luo_stages.h"
 
 /* A page costs the debug kernel a hundred times as much. */
-#define PAGES	(luo_debug_kernel() ? 1UL << 15 : 1UL << 18)
+#define PAGES	(luo_debug_kernel() ? 1UL << 16 : 1UL << 18)
 #define SEED	77
 #define BATCH	4096
 

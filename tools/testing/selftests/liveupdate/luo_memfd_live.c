@@ -291,8 +291,7 @@ LUO_TEST(stage2, large_folio_fallocated_and_written_later)
 
 #define RACE_THREADS	4
 #define RACE_PAGES	8192
-/* A round takes the debug kernel seven seconds. */
-#define RACE_ROUNDS	(luo_debug_kernel() ? 3 : 20)
+#define RACE_ROUNDS	20
 
 struct race {
 	int fd;
