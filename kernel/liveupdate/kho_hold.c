@@ -346,13 +346,18 @@ bool kho_hold_test(unsigned long pfn, unsigned long nr_pages)
  */
 bool kho_hold_claim(unsigned long pfn, unsigned long nr_pages)
 {
-	unsigned long flags;
+	unsigned long flags, *word;
 	bool all;
 
 	spin_lock_irqsave(&hold_lock, flags);
-	all = hold_weight(pfn, nr_pages) == nr_pages;
-	if (all)
-		sum_pieces(pfn, nr_pages, piece_clear);
+	if (nr_pages == 1) {
+		word = hold_word(pfn);
+		all = word && __test_and_clear_bit(pfn % BITS_PER_LONG, word);
+	} else {
+		all = hold_weight(pfn, nr_pages) == nr_pages;
+		if (all)
+			sum_pieces(pfn, nr_pages, piece_clear);
+	}
 	spin_unlock_irqrestore(&hold_lock, flags);
 
 	return all;
