@@ -5,8 +5,7 @@
  * Scratch areas are where they were asked for, the same in every kernel, CMA
  * and counted as such; the root FDT and the counts in debugfs follow what is
  * preserved; each kernel knows the release before it and how often it
- * happened; a reserve_mem= area stays where it is with its content.  With
- * kho=off nothing is reserved.
+ * happened; a reserve_mem= area stays where it is with its content.
  *
  * vm-test: name=kho stages=3 debug-stages=2 mem=1024 smp=2 \
  *          append="reserve_mem=2M:4096:oops ramoops.mem_name=oops ramoops.console_size=0x100000 \
@@ -14,13 +13,15 @@
  * vm-test: name=kho_scratch stages=3 mem=1024 kernels=plain append="kho_scratch=32M,96M,64M \
  *                reserve_mem=2M:4096:oops ramoops.mem_name=oops ramoops.console_size=0x100000 \
  *                ramoops.record_size=0x20000"
- * vm-test: name=kho_numa stages=2 mem=2048 smp=2,sockets=2 kernels=plain append="luo_nodes=2" \
+ * vm-test: name=kho_numa stages=2 mem=2048 smp=2,sockets=2 kernels=plain \
+ *          append="luo_nodes=2 reserve_mem=2M:4096:oops ramoops.mem_name=oops \
+ *                  ramoops.console_size=0x100000 ramoops.record_size=0x20000" \
  *          qemu="-object memory-backend-ram,id=n0,size=1G \
  *                -object memory-backend-ram,id=n1,size=1G \
  *                -numa node,memdev=n0,cpus=0 -numa node,memdev=n1,cpus=1"
- * vm-test: name=kho_percent stages=3 mem=1024 kernels=plain append="kho_scratch=300%"
- * vm-test: name=kho_off stages=1 mem=512 kernels=plain append="-kho -liveupdate kho=off"
- * vm-test: name=kho_default stages=1 mem=512 kernels=plain append="-kho -liveupdate"
+ * vm-test: name=kho_percent stages=3 mem=1024 kernels=plain \
+ *          append="kho_scratch=300% reserve_mem=2M:4096:oops ramoops.mem_name=oops \
+ *                  ramoops.console_size=0x100000 ramoops.record_size=0x20000"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -38,13 +39,6 @@
 LUO_STAGE_NODEV(stage1);
 LUO_STAGE_NODEV(stage2);
 LUO_STAGE_NODEV(stage3);
-
-static bool kho_on(void)
-{
-	char val[8] = "off";
-
-	return luo_cmdline_get("kho", val, sizeof(val)) && !strcmp(val, "on");
-}
 
 struct area {
 	unsigned long long addr;
@@ -134,26 +128,11 @@ static long long preserved_pages(const char *dir)
 	return pages;
 }
 
-LUO_TEST(stage1, off_means_nothing_is_reserved)
-{
-	if (kho_on())
-		return;
-	EXPECT_NE(0, access(DEBUG, F_OK));
-	EXPECT_EQ(0, luo_meminfo_kb("CmaTotal"));
-	EXPECT_GT(0, luo_open_dev());
-	EXPECT_EQ(0, luo_klog_has("kho: "));
-	/* And kexec is what it always was. */
-	EXPECT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
-	EXPECT_EQ(0, luo_kexec_unload(0));
-}
-
 LUO_TEST(stage1, scratch_areas)
 {
 	struct area areas[16];
 	char val[64] = "";
 
-	if (!kho_on())
-		return;
 	check_scratch(_metadata);
 	luo_cmdline_get("kho_scratch", val, sizeof(val));
 	if (!strcmp(val, "32M,96M,64M")) {
@@ -173,8 +152,6 @@ LUO_TEST(stage1, movable_memory_can_use_scratch)
 	long long free, avail;
 	int m;
 
-	if (!kho_on())
-		return;
 	/* More than there is without it. */
 	free = luo_meminfo_kb("MemFree") - luo_meminfo_kb("CmaFree");
 	avail = luo_meminfo_kb("CmaFree") / 2;
@@ -186,8 +163,6 @@ LUO_TEST(stage1, movable_memory_can_use_scratch)
 
 LUO_TEST(stage1, cold_boot_carries_nothing)
 {
-	if (!kho_on())
-		return;
 	EXPECT_NE(0, access(DEBUG "in", F_OK));
 	EXPECT_EQ(0, luo_klog_has("kho: handover found"));
 	EXPECT_EQ(0, luo_klog_has("kho: kexec from"));
@@ -199,8 +174,6 @@ LUO_TEST(stage1, outgoing_fdt_and_counts_follow_what_is_preserved)
 	long long before;
 	char fdt[8192];
 
-	if (!kho_on())
-		return;
 	len = read_fdt("out", fdt, sizeof(fdt));
 	ASSERT_LE(4096, len);
 	EXPECT_EQ(0, memcmp(fdt, "\xd0\x0d\xfe\xed", 4));
@@ -227,8 +200,6 @@ LUO_TEST(stage1, unpreserving_gives_everything_back)
 	int dev, s, m;
 	long long before;
 
-	if (!kho_on())
-		return;
 	dev = luo_open_dev();
 	ASSERT_LE(0, dev);
 	before = preserved_pages("out");
@@ -293,8 +264,6 @@ static void check_reserve_mem(struct __test_metadata *_metadata, int stage)
 	char *buf;
 	ssize_t n;
 
-	if (!luo_cmdline_get("reserve_mem", NULL, 0))
-		return;
 	EXPECT_NE(0, at);
 	if (stage > 2) {
 		EXPECT_EQ((unsigned long long)luo_cmdline_num("luox_area", 0), at) {
@@ -353,7 +322,7 @@ static int next(int stage)
 int main(void)
 {
 	int last = luo_cmdline_num("luo_nodes", 3);
-	const struct luo_stages stages = { .last = kho_on() ? last : 1, .next = next };
+	const struct luo_stages stages = { .last = last, .next = next };
 
 	return luo_stages_main(&stages);
 }
