@@ -7,6 +7,7 @@
 
 #include <linux/list.h>
 #include <linux/liveupdate.h>
+#include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/rwsem.h>
@@ -223,7 +224,7 @@ extern struct luo_session_set luo_incoming;
  * @set_link: in luo_session_set.list
  * @name_node: in luo_session_set.names
  * @name_hash: what that is sorted by
- * @release_work: to release it from where waiting is harmless
+ * @released: in the list of sessions whose release could not wait
  * @name: its name, padded with NULs
  */
 struct liveupdate_session {
@@ -243,7 +244,7 @@ struct liveupdate_session {
 	struct list_head set_link;
 	struct rb_node name_node;
 	u32 name_hash;
-	struct work_struct release_work;
+	struct llist_node released;
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
 };
 
@@ -255,6 +256,7 @@ int luo_session_retrieve(struct luo_ucmd *ucmd);
 void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *ops,
 		       u64 sessions_pa);
 u64 luo_sessions_serialize(void);
+void luo_sessions_put_released(void);
 
 /* luo_file.c */
 

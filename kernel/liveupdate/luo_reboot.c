@@ -6,8 +6,9 @@
 /**
  * DOC: LUO reboot
  *
- * kernel_kexec() calls liveupdate_reboot() before it shuts anything down. First
- * come the checks, which change nothing:
+ * kernel_kexec() calls liveupdate_reboot() before it shuts anything down. Sessions
+ * whose close() met the reboot are let go of. Then come the checks, which change
+ * nothing:
  *
  *  - an image that kexec_load(2) has loaded cannot carry state. It is refused if
  *    there are outgoing sessions;
@@ -167,6 +168,8 @@ static int luo_freeze(void)
 static int luo_reboot(void)
 {
 	int ret;
+
+	luo_sessions_put_released();
 
 	ret = luo_check_image();
 	if (ret)

@@ -22,10 +22,12 @@
  * belongs to neither set, and goes away with its file, unless a file is preserved
  * in it, which makes it an outgoing one.
  *
- * While files are frozen nothing may change. ioctls wait for the end of that, and
- * so does a release, but on a workqueue of its own: a task that dies, or the worker
- * that puts files for all of the kernel, must not wait, for it may be needed to get
- * the devices shut down.
+ * While files are frozen nothing may change. ioctls wait for the end of that. A
+ * release must not: a task that dies, or the worker that puts files for all of the
+ * kernel, may be needed to get the devices shut down. It leaves its session on
+ * a list, for a workqueue to wait instead. reboot() empties the list before it
+ * freezes anything, so a session that was closed before a later ioctl of the same
+ * task never gets into the next kernel.
  *
  * Names are found by a tree that is sorted by hash and name, which takes no memory
  * that might not be there and gives no one a way to make it slow.
@@ -160,7 +162,8 @@ static void luo_set_del(struct luo_session_set *set, struct liveupdate_session *
 		luo_chain_unreserve(&set->chain);
 }
 
-static void luo_session_release_work(struct work_struct *work);
+/* Closed while luo_freeze_lock could not be had at once. */
+static LLIST_HEAD(luo_released);
 
 /* The name ends inside its field and is not empty: the caller has seen to it. */
 static struct liveupdate_session *luo_session_alloc(const char *name,
@@ -177,7 +180,6 @@ static struct liveupdate_session *luo_session_alloc(const char *name,
 	INIT_LIST_HEAD(&session->files);
 	session->tokens = RB_ROOT;
 	luo_chain_init(&session->chain, &luo_kho_block_ops, sizeof(struct luo_file_ser));
-	INIT_WORK(&session->release_work, luo_session_release_work);
 	strscpy(session->name, name);
 	session->name_hash = luo_name_hash(session->name);
 	return session;
@@ -196,7 +198,7 @@ static void luo_session_put(struct liveupdate_session *session)
 {
 	enum luo_session_state state;
 
-	lockdep_assert_held_read(&luo_freeze_lock);
+	lockdep_assert_held(&luo_freeze_lock);
 
 	scoped_guard(mutex, &session->lock) {
 		state = session->state;
@@ -218,21 +220,34 @@ static void luo_session_put(struct liveupdate_session *session)
 	}
 }
 
-static void luo_session_release_work(struct work_struct *work)
+/**
+ * luo_sessions_put_released - let go of sessions whose release could not wait
+ *
+ * Context: process context, sleeps, luo_freeze_lock held for reading or writing.
+ */
+void luo_sessions_put_released(void)
 {
-	struct liveupdate_session *session;
+	struct liveupdate_session *session, *next;
 
-	session = container_of(work, struct liveupdate_session, release_work);
-	guard(rwsem_read)(&luo_freeze_lock);
-	luo_session_put(session);
+	llist_for_each_entry_safe(session, next, llist_del_all(&luo_released), released)
+		luo_session_put(session);
 }
+
+static void luo_release_work_fn(struct work_struct *work)
+{
+	guard(rwsem_read)(&luo_freeze_lock);
+	luo_sessions_put_released();
+}
+
+static DECLARE_WORK(luo_release_work, luo_release_work_fn);
 
 static int luo_session_fop_release(struct inode *inode, struct file *file)
 {
 	struct liveupdate_session *session = file->private_data;
 
 	if (!down_read_trylock(&luo_freeze_lock)) {
-		queue_work(luo_release_wq, &session->release_work);
+		llist_add(&session->released, &luo_released);
+		queue_work(luo_release_wq, &luo_release_work);
 		return 0;
 	}
 	luo_session_put(session);
