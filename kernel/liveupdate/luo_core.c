@@ -15,6 +15,7 @@
  * ``luo_file.c``      files of a session: preserve, retrieve, finish
  * ``luo_handover.c``  files of a session: freeze, write, read
  * ``luo_handler.c``   who takes care of which kind of file; what is preserved
+ * ``luo_call.c``      calls of handlers, traced and counted
  * ``luo_reboot.c``    from reboot() to the jump
  * ``luo_block.c``     lists of records in memory that crosses the kexec
  * ==================  =====================================================

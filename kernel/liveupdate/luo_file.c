@@ -183,7 +183,7 @@ int luo_file_resolve(struct luo_file *lf)
 static int luo_file_call_preserve(struct luo_file *lf)
 {
 	struct liveupdate_file_op_args args = luo_file_args(lf);
-	int ret = lf->handler->ops->preserve(&args);
+	int ret = luo_file_call(lf, LUO_OP_PRESERVE, &args);
 
 	if (ret)
 		return ret;
@@ -259,7 +259,7 @@ void luo_files_unpreserve(struct liveupdate_session *session)
 	list_for_each_entry_safe_reverse(lf, tmp, &session->files, link) {
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
-		lf->handler->ops->unpreserve(&args);
+		luo_file_call(lf, LUO_OP_UNPRESERVE, &args);
 		luo_chain_unreserve(&session->chain);
 		luo_file_del(lf);
 		cond_resched();
@@ -278,7 +278,7 @@ static int luo_file_call_retrieve(struct luo_file *lf)
 	int ret;
 
 	lf->retrieving = true;
-	ret = lf->handler->ops->retrieve(&args);
+	ret = luo_file_call(lf, LUO_OP_RETRIEVE, &args);
 	lf->retrieving = false;
 	lf->private_data = args.private_data;
 
@@ -356,7 +356,7 @@ static int luo_files_can_finish(struct liveupdate_session *session)
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
 		if (!lf->damaged && lf->handler->ops->can_finish &&
-		    !lf->handler->ops->can_finish(&args))
+		    !luo_file_call(lf, LUO_OP_CAN_FINISH, &args))
 			return -EBUSY;
 	}
 	return 0;
@@ -383,7 +383,7 @@ int luo_files_finish(struct liveupdate_session *session)
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
 		if (!lf->damaged)
-			lf->handler->ops->finish(&args);
+			luo_file_call(lf, LUO_OP_FINISH, &args);
 		luo_file_del(lf);
 		cond_resched();
 	}

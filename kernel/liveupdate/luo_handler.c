@@ -85,7 +85,7 @@ struct liveupdate_file_handler *luo_handler_get_for_file(struct file *file)
 
 	guard(rwsem_read)(&luo_handlers_lock);
 	list_for_each_entry(handler, &luo_handlers, list) {
-		if (handler->ops->can_preserve(handler, file) && luo_handler_get(handler))
+		if (luo_call_can_preserve(handler, file) && luo_handler_get(handler))
 			return handler;
 	}
 	return NULL;

@@ -39,7 +39,7 @@ static int luo_file_freeze(struct luo_file *lf)
 	if (!lf->handler->ops->freeze)
 		return 0;
 
-	ret = lf->handler->ops->freeze(&args);
+	ret = luo_file_call(lf, LUO_OP_FREEZE, &args);
 	if (ret) {
 		luo_file_log(KERN_ERR, lf, "cannot be frozen: %pe", ERR_PTR(ret));
 		return ret;
@@ -58,7 +58,7 @@ static void luo_file_unfreeze(struct luo_file *lf)
 		return;
 	lf->frozen = false;
 	if (lf->handler->ops->unfreeze)
-		lf->handler->ops->unfreeze(&args);
+		luo_file_call(lf, LUO_OP_UNFREEZE, &args);
 }
 
 /**
@@ -139,7 +139,7 @@ void luo_files_discard(struct liveupdate_session *session)
 		    !lf->handler->ops->discard)
 			continue;
 		args = luo_file_args(lf);
-		lf->handler->ops->discard(&args);
+		luo_file_call(lf, LUO_OP_DISCARD, &args);
 		lf->discarded = true;
 	}
 }

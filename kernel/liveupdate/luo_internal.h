@@ -5,6 +5,7 @@
 #ifndef _KERNEL_LIVEUPDATE_LUO_INTERNAL_H
 #define _KERNEL_LIVEUPDATE_LUO_INTERNAL_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/llist.h>
@@ -318,6 +319,52 @@ int luo_files_freeze(struct liveupdate_session *session);
 void luo_files_unfreeze(struct liveupdate_session *session);
 void luo_files_serialize(struct liveupdate_session *session);
 void luo_files_discard(struct liveupdate_session *session);
+
+/* luo_call.c */
+
+/**
+ * enum luo_op - an operation of &struct liveupdate_file_ops, by the same name
+ * @LUO_OP_PRESERVE: preserve()
+ * @LUO_OP_UNPRESERVE: unpreserve()
+ * @LUO_OP_FREEZE: freeze()
+ * @LUO_OP_UNFREEZE: unfreeze()
+ * @LUO_OP_RETRIEVE: retrieve()
+ * @LUO_OP_CAN_FINISH: can_finish()
+ * @LUO_OP_FINISH: finish()
+ * @LUO_OP_DISCARD: discard()
+ * @LUO_NR_OPS: number of them
+ */
+enum luo_op {
+	LUO_OP_PRESERVE,
+	LUO_OP_UNPRESERVE,
+	LUO_OP_FREEZE,
+	LUO_OP_UNFREEZE,
+	LUO_OP_RETRIEVE,
+	LUO_OP_CAN_FINISH,
+	LUO_OP_FINISH,
+	LUO_OP_DISCARD,
+	LUO_NR_OPS,
+};
+
+/**
+ * struct luo_op_stat - how an operation went so far, all handlers together
+ * @calls: number of calls that are over
+ * @failures: how many of them failed
+ * @total_ns: how long they took, in ns
+ * @max_ns: the longest of them
+ */
+struct luo_op_stat {
+	atomic64_t calls;
+	atomic64_t failures;
+	atomic64_t total_ns;
+	atomic64_t max_ns;
+};
+
+extern struct luo_op_stat luo_op_stats[LUO_NR_OPS];
+extern const char * const luo_op_names[LUO_NR_OPS];
+
+int luo_file_call(struct luo_file *lf, enum luo_op op, struct liveupdate_file_op_args *args);
+bool luo_call_can_preserve(struct liveupdate_file_handler *handler, struct file *file);
 
 /* luo_handler.c */
 struct liveupdate_file_handler *luo_handler_get_for_file(struct file *file);
