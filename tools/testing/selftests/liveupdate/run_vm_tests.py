@@ -19,6 +19,7 @@ import time
 
 sys.dont_write_bytecode = True
 
+import vm_dma  # noqa: E402
 import vm_image  # noqa: E402
 import vm_log  # noqa: E402
 import vm_poke  # noqa: E402
@@ -131,17 +132,22 @@ class Runner:
             self.totals["skip"] += 1
             self.records.append({"test": test.ident, "result": "skip", "why": why})
             return
-        work, cmd = self.prepare(test)
+        work, cmd = self.prepare(test, vm_dma.APPEND if test.dma else "")
         log = work / "console.log"
+        bench = vm_dma.Bench(test, work, vm_qemu.ram_file(work)) if test.dma else None
+        if bench:
+            cmd += bench.qemu()
         poker = vm_poke.Poker(vm_qemu.ram_file(work)) if test.poke else None
 
         def on_line(line):
             user, msg = vm_log.split(line)
-            if user:
+            if poker and user:
                 poker.line(msg)
+            if bench:
+                bench.line(user, msg)
 
         reason, secs, cpu = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale,
-                                        on_line if poker else None)
+                                        on_line if poker or bench else None)
         text = log.read_text(errors="replace")
         rep = vm_log.parse(text, test)
         if reason:
@@ -149,7 +155,11 @@ class Runner:
         if poker:
             poker.end()
             rep.problems += [f"{kind}: nothing found to damage" for kind, hits in poker.hits if not hits]
-            vm_qemu.ram_file(work).unlink(missing_ok=True)
+        if bench:
+            problems, notes = bench.end()
+            rep.problems += problems
+            rep.notes += notes
+        vm_qemu.ram_file(work).unlink(missing_ok=True)
         (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
         (work / "scratch.img").unlink(missing_ok=True)
         self.account(test, rep, (secs, cpu), text, log)

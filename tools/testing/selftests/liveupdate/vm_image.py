@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 
-from vm_tests import HERE
+from vm_tests import HERE, SHARED
 
 REPO = HERE.parents[3]
 CFLAGS = ["-static", "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter",
@@ -74,11 +74,12 @@ def _compile(source, target, ksrc, deps):
     if target.exists() and target.stat().st_mtime >= newest:
         return
     cmd = ["gcc", *CFLAGS, "-I", str(HERE), "-idirafter", str(REPO / "include/uapi"),
+           "-idirafter", str(ksrc / "include/uapi"),
            "-I", str(ksrc / "tools/testing/selftests"), "-o", str(target) + ".tmp"]
     uapi = REPO / "include/uapi/linux/liveupdate.h"
     if uapi.exists():
         cmd += ["-include", str(uapi)]
-    cmd += [str(source), str(HERE / "luo_test_util.c"), "-lpthread"]
+    cmd += [str(source), *[str(HERE / name) for name in sorted(SHARED)], "-lpthread"]
     run = subprocess.run(cmd, capture_output=True, text=True, check=False)
     if run.returncode:
         raise BuildError(f"{' '.join(cmd)}\n{run.stderr}")
@@ -90,7 +91,7 @@ def _compile(source, target, ksrc, deps):
 def build_programs(srcs, bindir, ksrc, jobs):
     """Compiles what is out of date.  Returns {program name: binary}."""
     bindir.mkdir(parents=True, exist_ok=True)
-    shared = [*HERE.glob("*.h"), HERE / "luo_test_util.c",
+    shared = [*HERE.glob("*.h"), *[HERE / name for name in SHARED],
               ksrc / "tools/testing/selftests/kselftest_harness.h"]
     uapi = REPO / "include/uapi/linux/liveupdate.h"
     if uapi.exists():

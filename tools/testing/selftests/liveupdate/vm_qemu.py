@@ -70,7 +70,7 @@ def command(test, kernels, initrd, workdir, append=""):
         cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
                           f"{',readonly=on' if readonly else ',cache=unsafe'}",
                 "-device", f"virtio-blk-pci,drive=d{num},serial={serial}"]
-    if test.poke:
+    if test.poke or test.dma:
         cmd += ["-object", f"memory-backend-file,id=ram,size={test.mem}M,share=on,mem-path={ram_file(workdir)}",
                 "-machine", "memory-backend=ram"]
     return cmd + shlex.split(test.qemu)

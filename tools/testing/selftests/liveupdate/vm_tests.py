@@ -20,6 +20,8 @@ Keys (all optional but name):
   disk      MiB of an empty, writable disk with the serial "scratch"
   needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
             the kernel that was not booted, serial "other")
+  dma       devices with DMA that the host feeds and watches, see vm_dma.py
+  iommu     options of the IOMMU that such a test has, as QEMU wants them
   poke      1: the host can damage the memory of the guest, see vm_poke.py
   icount    1: one virtual nanosecond per guest instruction
   allow     regular expression of kernel log lines that are no failure, with
@@ -35,7 +37,8 @@ import shlex
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIRS = (HERE, HERE.parent / "kho")
-NOT_TESTS = {"luo_init.c", "luo_test_util.c"}
+SHARED = {"luo_test_util.c", "luo_e1000e.c"}
+NOT_TESTS = {"luo_init.c", *SHARED}
 
 
 @dataclasses.dataclass
@@ -55,6 +58,8 @@ class VmTest:
     needs: tuple = ()
     icount: bool = False
     poke: bool = False
+    dma: tuple = ()
+    iommu: str = ""
     allow: tuple = ()
     expect: tuple = ()
 
@@ -101,6 +106,8 @@ def _parse(source, words):
         test.qemu = k.pop("qemu", "")
         test.icount = k.pop("icount", "0") == "1"
         test.poke = k.pop("poke", "0") == "1"
+        test.dma = tuple(filter(None, k.pop("dma", "").split(",")))
+        test.iommu = k.pop("iommu", "")
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
         test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
         test.allow = tuple(k.pop("allow", ()))
