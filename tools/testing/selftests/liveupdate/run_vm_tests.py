@@ -56,6 +56,8 @@ def options():
     par.add_argument("--shell", action="store_true", help="a shell in the VM")
     par.add_argument("--timeout-scale", type=float, default=1.0, help="multiplies every time limit")
     par.add_argument("--append", default="", help="further words for the kernel command line")
+    par.add_argument("--file", type=pathlib.Path, action="append", default=[],
+                     help="put this file into the guest, in /root")
     return par.parse_args()
 
 
@@ -113,7 +115,7 @@ class Runner:
         work.mkdir(parents=True, exist_ok=True)
         initrd = work / "initrd.cpio"
         progs = [test.prog] if test.prog in self.binaries else []
-        vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs)
+        vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, self.opt.file)
         return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}")
 
     def missing(self, test):

@@ -121,8 +121,8 @@ def _with_libraries(cpio, binary, name):
         cpio.add(lib, pathlib.Path(lib).read_bytes())
 
 
-def pack(target, programs, binaries, kexec_tools):
-    """Writes an initramfs with the named programs."""
+def pack(target, programs, binaries, kexec_tools, files=()):
+    """Writes an initramfs with the named programs, and files in /root."""
     cpio = Cpio()
     for folder in ("dev", "proc", "sys", "tmp", "bin", "sbin", "root"):
         cpio.mkdir(folder)
@@ -136,6 +136,8 @@ def pack(target, programs, binaries, kexec_tools):
     cpio.symlink("bin/sh", "busybox")
     for prog in programs:
         cpio.add(f"bin/{prog}", binaries[prog].read_bytes())
+    for path in files:
+        cpio.add(f"root/{path.name}", path.read_bytes(), 0o644)
     if kexec_tools:
         _with_libraries(cpio, _which("kexec"), "sbin/kexec")
     target.write_bytes(cpio.bytes())
