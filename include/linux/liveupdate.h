@@ -101,7 +101,68 @@ struct liveupdate_file_handler {
 
 	/* private: */
 	struct list_head list;
+	struct list_head flbs;
 	atomic_long_t users;
+};
+
+struct liveupdate_flb;
+struct luo_flb;
+
+/**
+ * struct liveupdate_flb_op_args - what the owner of an FLB is called with
+ * @flb: the FLB
+ * @data: the number that crosses the kexec. Set by preserve(); the next kernel
+ *	passes it to retrieve() and finish()
+ * @obj: what liveupdate_flb_get_outgoing() or liveupdate_flb_get_incoming() give to
+ *	others. Set by preserve() for the one and by retrieve() for the other
+ */
+struct liveupdate_flb_op_args {
+	struct liveupdate_flb *flb;
+	u64 data;
+	void *obj;
+};
+
+/**
+ * struct liveupdate_flb_ops - what can be done with state that files share
+ * @preserve: Preserve the state: a file that depends on it is about to be
+ *	preserved, and there is none yet. Sets @data and @obj.
+ * @unpreserve: Undo preserve(): no file depends on it any more.
+ * @retrieve: Take the state over from the previous kernel. Called when somebody
+ *	asks for it first, which can be long before user space is there, or when the
+ *	first session with a file that depends on it is finished. Called once, or
+ *	again after it returned ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` or ``-EAGAIN``;
+ *	then nothing may be lost. Sets @obj.
+ * @finish: All files that depend on it are finished. Drop what was only needed for
+ *	them. Not called if retrieve() failed.
+ * @owner: The module, in use as long as the state is preserved, or retrieved and
+ *	not finished, and as long as LUO keeps a file of a handler that uses it.
+ *
+ * All are needed but @owner. They run in process context and may sleep.
+ * preserve() and unpreserve() do not run at the same time, retrieve() and finish()
+ * do not either; one of the former and one of the latter can.
+ */
+struct liveupdate_flb_ops {
+	int (*preserve)(struct liveupdate_flb_op_args *args);
+	void (*unpreserve)(struct liveupdate_flb_op_args *args);
+	int (*retrieve)(struct liveupdate_flb_op_args *args);
+	void (*finish)(struct liveupdate_flb_op_args *args);
+	struct module *owner;
+};
+
+/**
+ * struct liveupdate_flb - state bound to the lifecycle of files (FLB)
+ * @ops: what can be done with it
+ * @compatible: name of the format that preserve() leaves, unique. A change of the
+ *	format needs a new name.
+ *
+ * The rest belongs to LUO.
+ */
+struct liveupdate_flb {
+	const struct liveupdate_flb_ops *ops;
+	const char compatible[LIVEUPDATE_FLB_COMPAT_LENGTH];
+
+	/* private: */
+	struct luo_flb *state;
 };
 
 #ifdef CONFIG_LIVEUPDATE
@@ -112,6 +173,15 @@ void liveupdate_reboot_cancel(void);
 
 int liveupdate_register_file_handler(struct liveupdate_file_handler *handler);
 int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler);
+
+int liveupdate_register_flb(struct liveupdate_file_handler *handler, struct liveupdate_flb *flb);
+int liveupdate_unregister_flb(struct liveupdate_file_handler *handler,
+			      struct liveupdate_flb *flb);
+int liveupdate_flb_get_outgoing(struct liveupdate_flb *flb, void **objp);
+void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb);
+int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp);
+void liveupdate_flb_put_incoming(struct liveupdate_flb *flb);
+int liveupdate_flb_peek_incoming(struct liveupdate_flb *flb, u64 *datap);
 
 int liveupdate_session_token(struct liveupdate_session *session, struct file *file,
 			     u64 *tokenp);
@@ -143,6 +213,41 @@ static inline int liveupdate_register_file_handler(struct liveupdate_file_handle
 }
 
 static inline int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_register_flb(struct liveupdate_file_handler *handler,
+					  struct liveupdate_flb *flb)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_unregister_flb(struct liveupdate_file_handler *handler,
+					    struct liveupdate_flb *flb)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_flb_get_outgoing(struct liveupdate_flb *flb, void **objp)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void liveupdate_flb_put_outgoing(struct liveupdate_flb *flb)
+{
+}
+
+static inline int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void liveupdate_flb_put_incoming(struct liveupdate_flb *flb)
+{
+}
+
+static inline int liveupdate_flb_peek_incoming(struct liveupdate_flb *flb, u64 *datap)
 {
 	return -EOPNOTSUPP;
 }

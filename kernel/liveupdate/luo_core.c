@@ -15,6 +15,7 @@
  * ``luo_file.c``      files of a session: preserve, retrieve, finish
  * ``luo_handover.c``  files of a session: freeze, write, read
  * ``luo_handler.c``   who takes care of which kind of file; what is preserved
+ * ``luo_flb.c``       state that several files share
  * ``luo_call.c``      calls of handlers, traced and counted
  * ``luo_reboot.c``    from reboot() to the jump
  * ``luo_block.c``     lists of records in memory that crosses the kexec
@@ -35,6 +36,7 @@
  *    holds an incoming session.
  * 4. luo_handlers_lock, luo_objects_lock: see luo_handler.c. Taken with the lock
  *    of a session held.
+ * 5. Those of FLBs: see luo_flb.c.
  */
 
 #define pr_fmt(fmt) "luo: " fmt
@@ -213,7 +215,7 @@ static struct miscdevice luo_device = {
 };
 
 /* Returns what is wrong with what the previous kernel left, or NULL. */
-static const char * __init luo_read_ser(struct luo_ser *ser, phys_addr_t phys, size_t size)
+static const char *luo_read_ser(struct luo_ser *ser, phys_addr_t phys, size_t size)
 {
 	if (size < sizeof(*ser))
 		return "too short";
@@ -224,6 +226,26 @@ static const char * __init luo_read_ser(struct luo_ser *ser, phys_addr_t phys, s
 	if (strncmp(ser->compatible, LUO_COMPATIBLE, sizeof(ser->compatible)))
 		return "of an unknown format";
 	return NULL;
+}
+
+/**
+ * luo_find_ser - find what the previous kernel left
+ * @ser: set to a copy of it
+ * @phys: set to where it is
+ * @size: set to its size in bytes
+ *
+ * To be found until luo_load() has freed it. Says nothing; that does luo_load().
+ *
+ * Context: any, after kho_take_over_map().
+ * Return: 0, or a negative errno if there is nothing that could be read.
+ */
+int luo_find_ser(struct luo_ser *ser, phys_addr_t *phys, size_t *size)
+{
+	int ret = kho_retrieve_subtree(LUO_SUBTREE, phys, size);
+
+	if (!ret && luo_read_ser(ser, *phys, *size))
+		ret = -EBADMSG;
+	return ret;
 }
 
 /* What cannot be read is left where it is, and its memory with it. */
@@ -253,7 +275,7 @@ static void __init luo_load(void)
 
 	luo_num = ser.liveupdate_num;
 	luo_sessions_load(&luo_incoming, &luo_kho_block_ops, ser.sessions_pa);
-	if (kho_incoming_order(phys) >= 0)
+	if (!luo_flbs_load(ser.flbs_pa) && kho_incoming_order(phys) >= 0)
 		kho_restore_free(phys_to_virt(phys));
 	pr_info("live update %llu since cold boot brought %lu sessions\n",
 		luo_num, luo_incoming.count);

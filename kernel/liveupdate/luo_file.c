@@ -234,11 +234,17 @@ int luo_file_preserve(struct liveupdate_session *session, int fd, u64 token)
 	if (ret)
 		goto err_del;
 
-	ret = luo_file_call_preserve(lf);
+	ret = luo_flbs_preserve(lf->handler);
 	if (ret)
 		goto err_unreserve;
+
+	ret = luo_file_call_preserve(lf);
+	if (ret)
+		goto err_unpreserve_flbs;
 	return 0;
 
+err_unpreserve_flbs:
+	luo_flbs_unpreserve(lf->handler);
 err_unreserve:
 	luo_chain_unreserve(&session->chain);
 err_del:
@@ -260,16 +266,11 @@ void luo_files_unpreserve(struct liveupdate_session *session)
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
 		luo_file_call(lf, LUO_OP_UNPRESERVE, &args);
+		luo_flbs_unpreserve(lf->handler);
 		luo_chain_unreserve(&session->chain);
 		luo_file_del(lf);
 		cond_resched();
 	}
-}
-
-/* Everything is as it was before the attempt, and it may work another time. */
-static bool luo_may_retry(int err)
-{
-	return err == -ENOMEM || err == -EINTR || err == -EAGAIN || err == -ERESTARTSYS;
 }
 
 static int luo_file_call_retrieve(struct luo_file *lf)
@@ -343,6 +344,7 @@ int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file
 static int luo_files_can_finish(struct liveupdate_session *session)
 {
 	struct luo_file *lf;
+	int ret;
 
 	list_for_each_entry(lf, &session->files, link) {
 		if (!lf->damaged && luo_file_resolve(lf)) {
@@ -350,6 +352,12 @@ static int luo_files_can_finish(struct liveupdate_session *session)
 				luo_file_log(KERN_WARNING, lf, "not finished, no such handler");
 			return -EOPNOTSUPP;
 		}
+	}
+
+	list_for_each_entry(lf, &session->files, link) {
+		ret = lf->damaged ? 0 : luo_flbs_retrieve(lf->handler);
+		if (ret)
+			return ret;
 	}
 
 	list_for_each_entry(lf, &session->files, link) {
@@ -382,8 +390,10 @@ int luo_files_finish(struct liveupdate_session *session)
 	list_for_each_entry_safe_reverse(lf, tmp, &session->files, link) {
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
-		if (!lf->damaged)
+		if (!lf->damaged) {
 			luo_file_call(lf, LUO_OP_FINISH, &args);
+			luo_flbs_finish(lf->handler);
+		}
 		luo_file_del(lf);
 		cond_resched();
 	}

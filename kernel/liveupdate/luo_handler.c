@@ -10,14 +10,14 @@
  * file. It registers at any time, built in or as a module, also long after the
  * previous kernel's files have come in: those know it by name only, and it is
  * looked up when something is wanted of them. A file that is in the care of a
- * handler pins it and its module.
+ * handler pins it and its module, and the modules of the FLBs that it needs.
  *
  * One object can be reached through several files, but preserved just once. So
  * everything that is preserved, and everything that is retrieved but not
  * finished, is entered here by handler and by the number that get_id() gives.
  *
- * Locks: luo_handlers_lock protects the list of handlers, luo_objects_lock the
- * objects. Both are taken with a session's lock held, neither inside the other.
+ * Locks: luo_handlers_lock protects the list of handlers and the FLBs that they
+ * need, luo_objects_lock the objects. Both are taken with a session's lock held, neither inside the other.
  */
 
 #define pr_fmt(fmt) "luo: " fmt
@@ -31,7 +31,7 @@
 
 #include "luo_internal.h"
 
-static DECLARE_RWSEM(luo_handlers_lock);
+DECLARE_RWSEM(luo_handlers_lock);
 static LIST_HEAD(luo_handlers);
 static unsigned int luo_nr_discard;
 
@@ -57,6 +57,10 @@ static bool luo_handler_get(struct liveupdate_file_handler *handler)
 
 	if (!try_module_get(handler->ops->owner))
 		return false;
+	if (!luo_flbs_pin(handler)) {
+		module_put(handler->ops->owner);
+		return false;
+	}
 	atomic_long_inc(&handler->users);
 	return true;
 }
@@ -69,7 +73,11 @@ void luo_handler_put(struct liveupdate_file_handler *handler)
 {
 	struct module *owner = handler->ops->owner;
 
-	atomic_long_dec(&handler->users);
+	/* Without users it may lose its FLBs, but not before these are unpinned. */
+	scoped_guard(rwsem_read, &luo_handlers_lock) {
+		atomic_long_dec(&handler->users);
+		luo_flbs_unpin(handler);
+	}
 	module_put(owner);
 }
 
@@ -104,6 +112,17 @@ struct liveupdate_file_handler *luo_handler_get_by_name(const char *compatible)
 	guard(rwsem_read)(&luo_handlers_lock);
 	handler = luo_handler_find(compatible);
 	return handler && luo_handler_get(handler) ? handler : NULL;
+}
+
+/**
+ * luo_handler_is_registered - is this a handler that is registered?
+ * @handler: what may be one
+ *
+ * Return: true if it is.
+ */
+bool luo_handler_is_registered(struct liveupdate_file_handler *handler)
+{
+	return luo_handler_find(handler->compatible) == handler;
 }
 
 /**
@@ -147,6 +166,7 @@ int liveupdate_register_file_handler(struct liveupdate_file_handler *handler)
 	if (luo_handler_find(handler->compatible))
 		return -EEXIST;
 	atomic_long_set(&handler->users, 0);
+	INIT_LIST_HEAD(&handler->flbs);
 	list_add_tail(&handler->list, &luo_handlers);
 	luo_nr_discard += !!ops->discard;
 	return 0;
@@ -158,7 +178,7 @@ EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);
  * @handler: the handler
  *
  * A module's handler is not in use when its exit function runs, since files in
- * the care of a handler pin the module.
+ * the care of a handler pin the module. Its FLBs are unregistered with it.
  *
  * Context: may sleep; not from a callback of a handler.
  * Return: 0 on success, ``-EOPNOTSUPP`` without live update, ``-EBUSY`` if there are
@@ -170,10 +190,11 @@ int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler)
 		return -EOPNOTSUPP;
 
 	guard(rwsem_write)(&luo_handlers_lock);
-	if (luo_handler_find(handler->compatible) != handler)
+	if (!luo_handler_is_registered(handler))
 		return -ENOENT;
 	if (atomic_long_read(&handler->users))
 		return -EBUSY;
+	luo_flbs_unregister_all(handler);
 	list_del(&handler->list);
 	luo_nr_discard -= !!handler->ops->discard;
 	return 0;

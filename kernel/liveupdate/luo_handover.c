@@ -153,6 +153,7 @@ static int luo_file_load(struct liveupdate_session *session, const struct luo_fi
 		luo_session_log(KERN_ERR, session,
 				"token %#llx: comes twice, the second file is lost",
 				ser->token);
+		session->lost = true;
 		return 0;
 	}
 	if (IS_ERR(lf))
@@ -164,6 +165,7 @@ static int luo_file_load(struct liveupdate_session *session, const struct luo_fi
 		luo_session_log(KERN_ERR, session,
 				"token %#llx: name of the handler is damaged", ser->token);
 		lf->damaged = true;
+		session->lost = true;
 	} else {
 		strscpy(lf->compatible, ser->compatible);
 	}
@@ -197,6 +199,7 @@ int luo_files_load(struct liveupdate_session *session)
 	session->fault = luo_incoming_chain_check(&chain, session->chain.ops,
 						  session->incoming_pa,
 						  sizeof(struct luo_file_ser), nr_expected);
+	session->lost = session->fault;
 	if (session->fault)
 		luo_session_log(KERN_ERR, session,
 				"list of files is damaged: %s (block at %#llx), %llu of %llu files are left",

@@ -6,6 +6,7 @@
 #define _KERNEL_LIVEUPDATE_LUO_INTERNAL_H
 
 #include <linux/atomic.h>
+#include <linux/errno.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/llist.h>
@@ -171,6 +172,14 @@ struct luo_ioctl_op {
 long luo_ioctl(const struct luo_ioctl_op *ops, unsigned int nr_ops,
 	       struct liveupdate_session *session, unsigned int cmd, unsigned long arg);
 
+int luo_find_ser(struct luo_ser *ser, phys_addr_t *phys, size_t *size);
+
+/* Everything is as it was before the attempt, and it may work another time. */
+static inline bool luo_may_retry(int err)
+{
+	return err == -ENOMEM || err == -EINTR || err == -EAGAIN || err == -ERESTARTSYS;
+}
+
 /* luo_reboot.c */
 void luo_reboot_init(struct luo_ser *ser);
 
@@ -194,6 +203,7 @@ enum luo_session_state {
  * @list: in the order in which they were entered
  * @names: the same by name
  * @count: number of them
+ * @lost: some of what the previous kernel left is lost; incoming only
  * @chain: room for their records; outgoing only
  */
 struct luo_session_set {
@@ -201,6 +211,7 @@ struct luo_session_set {
 	struct list_head list;
 	struct rb_root names;
 	unsigned long count;
+	bool lost;
 	struct luo_chain chain;
 };
 
@@ -215,6 +226,7 @@ extern struct luo_session_set luo_incoming;
  *	just as long as their file
  * @loaded: @files has what @incoming_pa says
  * @fault: errno for what is lost of @files because of damage, or 0
+ * @lost: a file of it is lost, or cannot be told what it is
  * @files: in the order in which they were preserved
  * @tokens: the same by token
  * @nr_files: number of files
@@ -234,6 +246,7 @@ struct liveupdate_session {
 	bool held;
 	bool loaded;
 	int fault;
+	bool lost;
 	struct list_head files;
 	struct rb_root tokens;
 	unsigned long nr_files;
@@ -366,7 +379,29 @@ extern const char * const luo_op_names[LUO_NR_OPS];
 int luo_file_call(struct luo_file *lf, enum luo_op op, struct liveupdate_file_op_args *args);
 bool luo_call_can_preserve(struct liveupdate_file_handler *handler, struct file *file);
 
+/* luo_flb.c */
+int luo_flbs_preserve(struct liveupdate_file_handler *handler);
+void luo_flbs_unpreserve(struct liveupdate_file_handler *handler);
+u64 luo_flbs_serialize(void);
+void luo_flbs_unserialize(void);
+const char *luo_flb_area_check(u64 pa, bool (*valid)(phys_addr_t pa, size_t size),
+			       const struct luo_flb_header_ser **areap);
+const char *luo_flb_ser_check(const struct luo_flb_ser *ser);
+int luo_flbs_load(u64 flbs_pa);
+int luo_flbs_retrieve(struct liveupdate_file_handler *handler);
+void luo_flbs_finish(struct liveupdate_file_handler *handler);
+void luo_flbs_finish_rest(void);
+void luo_flbs_log_unfinished(void);
+bool luo_flbs_pin(struct liveupdate_file_handler *handler);
+void luo_flbs_unpin(struct liveupdate_file_handler *handler);
+void luo_flbs_unregister_all(struct liveupdate_file_handler *handler);
+
 /* luo_handler.c */
+
+/* See "Locks" in luo_handler.c and luo_flb.c. */
+extern struct rw_semaphore luo_handlers_lock;
+
+bool luo_handler_is_registered(struct liveupdate_file_handler *handler);
 struct liveupdate_file_handler *luo_handler_get_for_file(struct file *file);
 struct liveupdate_file_handler *luo_handler_get_by_name(const char *compatible);
 void luo_handler_put(struct liveupdate_file_handler *handler);

@@ -121,6 +121,7 @@ static void luo_log_dropped(void)
 				session->loaded ? "finished" : "claimed",
 				session->incoming_count);
 	}
+	luo_flbs_log_unfinished();
 }
 
 static int luo_discard(void)
@@ -187,6 +188,7 @@ static int luo_reboot(void)
 	if (ret)
 		return ret;
 	luo_ser->sessions_pa = luo_sessions_serialize();
+	luo_ser->flbs_pa = luo_flbs_serialize();
 	return 0;
 }
 
@@ -238,6 +240,8 @@ void liveupdate_reboot_cancel(void)
 
 	luo_frozen = false;
 	luo_ser->sessions_pa = 0;
+	luo_ser->flbs_pa = 0;
+	luo_flbs_unserialize();
 	luo_unfreeze();
 	up_write(&luo_freeze_lock);
 }

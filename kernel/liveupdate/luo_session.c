@@ -311,8 +311,12 @@ static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
 	if (ret)
 		return ret;
 
+	if (session->lost)
+		luo_incoming.lost = true;
 	luo_set_del(&luo_incoming, session);
 	session->state = LUO_FINISHED;
+	if (!luo_incoming.count && !luo_incoming.lost)
+		luo_flbs_finish_rest();
 	return 0;
 }
 
@@ -463,6 +467,7 @@ static void luo_session_load(struct luo_session_set *set, const struct luo_block
 	if (!luo_name_ok(ser->name)) {
 		pr_err("session '%*pE': name is damaged, %llu files are lost\n",
 		       (int)strnlen(ser->name, sizeof(ser->name)), ser->name, ser->count);
+		set->lost = true;
 		return;
 	}
 
@@ -471,6 +476,7 @@ static void luo_session_load(struct luo_session_set *set, const struct luo_block
 	if (!session) {
 		pr_err("session '%*pE': no memory, %llu files are lost\n",
 		       (int)strlen(name), name, ser->count);
+		set->lost = true;
 		return;
 	}
 	session->chain.ops = ops;
@@ -481,6 +487,7 @@ static void luo_session_load(struct luo_session_set *set, const struct luo_block
 	if (ret) {
 		luo_session_log(KERN_ERR, session, "comes twice, %llu files of the second are lost",
 				ser->count);
+		set->lost = true;
 		luo_session_free(session);
 	}
 }
@@ -499,9 +506,11 @@ void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *
 	const struct luo_session_ser *ser;
 
 	if (luo_incoming_chain_check(&chain, ops, sessions_pa, sizeof(*ser),
-				     LUO_COUNT_UNKNOWN))
+				     LUO_COUNT_UNKNOWN)) {
 		pr_err("list of sessions is damaged: %s (block at %#llx), %llu sessions are left\n",
 		       chain.fault, chain.fault_pa, chain.nr_entries);
+		set->lost = true;
+	}
 
 	luo_chain_read(&chain, &reader);
 	while ((ser = luo_chain_read_next(&reader))) {

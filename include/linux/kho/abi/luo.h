@@ -32,6 +32,11 @@
  * empty block for what it is. Not more than 10,000 blocks may be in a chain that
  * is meant for a mainline kernel.
  *
+ * **FLB area.** One block of pages of its own, preserved as a folio: a
+ * &struct luo_flb_header_ser, and right after it the entries, not in any order. One
+ * page, with up to 63 entries, if the next kernel is a mainline kernel; a power of
+ * two of pages up to %LUO_FLB_MAX_PAGES otherwise.
+ *
  * Written once, when all files are frozen, by ``kernel/liveupdate/luo_*.c``;
  * read by the same files in the next kernel. All of it is version
  * %LUO_COMPATIBLE and changes only together with that string.
@@ -111,11 +116,14 @@ struct luo_flb_header_ser {
 } __packed;
 static_assert(sizeof(struct luo_flb_header_ser) == 16);
 
+#define LUO_FLB_MAX_PAGES	64
+
 /**
  * struct luo_flb_ser - state that several files share
  * @name: its name, which stands for the format of @data
  * @data: what its owner left
- * @count: number of files that depend on it
+ * @count: number of files that depend on it, not 0. A mainline kernel counts others
+ *	who use it, too
  */
 struct luo_flb_ser {
 	char name[LIVEUPDATE_FLB_COMPAT_LENGTH];
