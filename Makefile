@@ -28,7 +28,8 @@ demo: kernel
 
 #: make check         every test; last line "N passed, N failed, N skipped"
 .PHONY: check
-check: deps
+check:
+	scripts/install-deps docs
 	scripts/check
 
 #: make kernel        out/x86_64/bzImage and out/x86_64/config
@@ -45,6 +46,12 @@ vm: kernel
 .PHONY: lint
 lint: prepare
 	scripts/lint
+
+#: make docs          our pages of the kernel's documentation; silent if good
+.PHONY: docs
+docs: prepare
+	scripts/install-deps docs
+	scripts/docs
 
 #: make prepare       out/linux: the base tree with overlay and patches
 .PHONY: prepare
