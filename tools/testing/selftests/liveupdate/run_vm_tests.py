@@ -92,6 +92,7 @@ class Runner:
         except (OSError, ValueError):
             self.times = {}
         self.binaries = {}
+        self.debian = None
         self.totals = {"pass": 0, "fail": 0, "skip": 0}
         self.records = []
 
@@ -115,8 +116,12 @@ class Runner:
         work.mkdir(parents=True, exist_ok=True)
         initrd = work / "initrd.cpio"
         progs = [test.prog] if test.prog in self.binaries else []
-        vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, self.opt.file)
-        return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}")
+        debian = self.debian if "debian" in test.needs else None
+        if debian:
+            vm_image.share(work / "share", progs, self.binaries)
+        else:
+            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, self.opt.file)
+        return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian)
 
     def missing(self, test):
         """Why a test cannot run, or None."""
@@ -262,6 +267,8 @@ def main():
             return run.demo(test)
         tests = select(tests, opt.test)
         run.build(sorted({t.source for t in tests}))
+        if any("debian" in t.needs for t in tests):
+            run.debian = vm_image.debian_image()
         return run.run_all(tests)
     except vm_image.BuildError as err:
         raise SystemExit(str(err)) from err

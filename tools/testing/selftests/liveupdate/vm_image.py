@@ -121,6 +121,22 @@ def _with_libraries(cpio, binary, name):
         cpio.add(lib, pathlib.Path(lib).read_bytes())
 
 
+def debian_image():
+    """The root file system with systemd, made if it is not there."""
+    run = subprocess.run([REPO / "scripts/debian-image"], check=False)
+    if run.returncode:
+        raise BuildError("scripts/debian-image failed")
+    return REPO / "out/debian/root.img"
+
+
+def share(folder, programs, binaries):
+    """Puts programs where the guest finds them by 9p."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for prog in ["luo_init", *programs]:
+        shutil.copy(binaries[prog], folder / prog)
+
+
 def pack(target, programs, binaries, kexec_tools, files=()):
     """Writes an initramfs with the named programs, and files in /root."""
     cpio = Cpio()

@@ -42,8 +42,8 @@ def words(base, changes):
     return " ".join(f'"{w}"' if " " in w else w for w in out)
 
 
-def command(test, kernels, initrd, workdir, append=""):
-    """The QEMU command line of a test."""
+def command(test, kernels, initrd, workdir, append="", debian=None):
+    """The QEMU command line of a test; debian is its root file system, if it has one."""
     kernel = kernels[test.kernel]
     line = words(f"{APPEND} luo_test={test.prog} luo_stage=1", f"{test.append} {append}")
     cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
@@ -56,8 +56,13 @@ def command(test, kernels, initrd, workdir, append=""):
             # An interrupt while identify_cpu() has the feature bits cleared makes
             # KASAN compute with four page table levels and report wild accesses.
             cmd[cmd.index("-cpu") + 1] += ",la57=off"
-    cmd += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
     disks = [("kernel", kernel, True), ("initrd", initrd, True)]
+    if debian:
+        disks[1] = ("root", debian, False)
+        cmd += ["-kernel", str(kernel), "-append", line + " root=/dev/vdb rw", "-virtfs",
+                f"local,path={workdir / 'share'},mount_tag=luo,security_model=none,readonly=on"]
+    else:
+        cmd += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", line]
     if "other" in test.needs:
         other = "plain" if test.kernel == "debug" else "debug"
         disks.append(("other", kernels[other], True))
@@ -68,7 +73,8 @@ def command(test, kernels, initrd, workdir, append=""):
         disks.append(("scratch", scratch, False))
     for num, (serial, path, readonly) in enumerate(disks):
         cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
-                          f"{',readonly=on' if readonly else ',cache=unsafe'}",
+                          f"{',readonly=on' if readonly else ',cache=unsafe'}"
+                          f"{',snapshot=on' if path == debian else ''}",
                 "-device", f"virtio-blk-pci,drive=d{num},serial={serial}"]
     if test.poke or test.dma:
         cmd += ["-object", f"memory-backend-file,id=ram,size={test.mem}M,share=on,mem-path={ram_file(workdir)}",
