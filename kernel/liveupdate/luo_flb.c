@@ -523,8 +523,9 @@ static int luo_flb_retrieve(struct luo_flb_incoming *in, struct liveupdate_flb *
 		return -ENODEV;
 	ret = flb->ops->retrieve(&args);
 	if (ret) {
-		pr_warn_ratelimited("FLB %s: cannot be retrieved: %pe\n", flb->compatible,
-				    ERR_PTR(ret));
+		pr_warn_ratelimited("FLB %s: cannot be retrieved: %pe%s\n", flb->compatible,
+				    ERR_PTR(ret),
+				    luo_may_retry(ret) ? "" : ", its data stays reserved");
 		if (!luo_may_retry(ret))
 			in->status = ret;
 		module_put(flb->ops->owner);
@@ -543,17 +544,10 @@ static void luo_flb_finish_idle(struct luo_flb_incoming *in, struct liveupdate_f
 {
 	struct liveupdate_flb_op_args args = { .data = in->data };
 	struct module *owner;
-	int ret;
 
 	scoped_guard(mutex, &in->lock) {
-		ret = luo_flb_retrieve(in, flb);
-		if (ret == -ENODATA)
+		if (luo_flb_retrieve(in, flb))
 			return;
-		if (ret) {
-			pr_warn("FLB %s: cannot be finished, its memory stays unused\n",
-				in->compatible);
-			return;
-		}
 		scoped_guard(spinlock, &luo_flb_refs_lock) {
 			if (in->nr_files || in->nr_users)
 				return;

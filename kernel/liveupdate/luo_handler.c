@@ -17,7 +17,8 @@
  * finished, is entered here by handler and by the number that get_id() gives.
  *
  * Locks: luo_handlers_lock protects the list of handlers and the FLBs that they
- * need, luo_objects_lock the objects. Both are taken with a session's lock held, neither inside the other.
+ * need, luo_objects_lock the objects. Both are taken with a session's lock held,
+ * neither inside the other.
  */
 
 #define pr_fmt(fmt) "luo: " fmt
