@@ -79,7 +79,7 @@ int luo_keep(int fd);
 int luo_send_fd(int sock, int fd);
 int luo_recv_fd(int sock);
 
-/* readings */
+/* readings, in luo_test_read.c */
 uint64_t luo_tsc(void);
 uint64_t luo_now_ns(void);
 long long luo_meminfo_kb(const char *field);
