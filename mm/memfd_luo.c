@@ -103,6 +103,16 @@ static void memfd_luo_put(struct memfd_luo *m)
 	kfree(m);
 }
 
+static int memfd_luo_check_seals(struct inode *inode)
+{
+	unsigned int unknown = READ_ONCE(SHMEM_I(inode)->seals) & ~MEMFD_LUO_SEALS;
+
+	if (!unknown)
+		return 0;
+	pr_err_ratelimited("a memfd has unknown seals %#x\n", unknown);
+	return -EOPNOTSUPP;
+}
+
 /*
  * Set the mark: from here on the size is fixed, and new folios go through the hook.
  */
@@ -110,16 +120,15 @@ static int mark_inode(struct memfd_luo *m)
 {
 	struct inode *inode = m->inode;
 	struct shmem_inode_info *info = SHMEM_I(inode);
+	int err;
 
 	guard(rwsem_write)(&inode->i_rwsem);
 
 	if (info->luo)
 		return -EBUSY;
-	if (info->seals & ~MEMFD_LUO_SEALS) {
-		pr_err_ratelimited("a memfd has unknown seals %#x\n",
-				   info->seals & ~MEMFD_LUO_SEALS);
-		return -EOPNOTSUPP;
-	}
+	err = memfd_luo_check_seals(inode);
+	if (err)
+		return err;
 
 	scoped_guard(spinlock, &info->lock)
 		WRITE_ONCE(info->luo, m);
@@ -154,6 +163,19 @@ static void memfd_luo_destroy(struct memfd_luo *m)
 	memfd_luo_put(m);
 }
 
+/**
+ * memfd_luo_memlock_limit - how many pages may the caller lock?
+ *
+ * Context: process context.
+ * Return: number of pages, LONG_MAX if there is no limit.
+ */
+unsigned long memfd_luo_memlock_limit(void)
+{
+	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || capable(CAP_IPC_LOCK))
+		return LONG_MAX;
+	return rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
+
 static struct memfd_luo *memfd_luo_create(struct inode *inode)
 {
 	struct memfd_luo *m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
@@ -167,9 +189,7 @@ static struct memfd_luo *memfd_luo_create(struct inode *inode)
 	INIT_LIST_HEAD(&m->stale);
 	m->inode = inode;
 	m->user = get_uid(current_user());
-	m->memlock_limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || capable(CAP_IPC_LOCK))
-		m->memlock_limit = LONG_MAX;
+	m->memlock_limit = memfd_luo_memlock_limit();
 
 	err = memfd_luo_writer_open(&m->writer);
 	if (err) {
@@ -192,6 +212,23 @@ static bool memfd_luo_can_preserve(struct liveupdate_file_handler *handler, stru
 	       (inode->i_sb->s_flags & SB_KERNMOUNT) && !IS_PRIVATE(inode);
 }
 
+/**
+ * memfd_luo_check - what can be told of a memfd before its folios are looked at
+ * @file: the file, which memfd_luo_can_preserve() takes
+ *
+ * Context: any.
+ * Return: 0, or the errno that preserve() fails with.
+ */
+int memfd_luo_check(struct file *file)
+{
+	/* The file that the next kernel makes can be read and written. */
+	if ((file->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE)) {
+		pr_err_ratelimited("a memfd is not open for reading and writing\n");
+		return -EPERM;
+	}
+	return memfd_luo_check_seals(file_inode(file));
+}
+
 static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
 {
 	struct file *file = args->file;
@@ -199,11 +236,9 @@ static int memfd_luo_preserve(struct liveupdate_file_op_args *args)
 	struct memfd_luo *m;
 	int err;
 
-	/* The file that the next kernel makes can be read and written. */
-	if ((file->f_mode & (FMODE_READ | FMODE_WRITE)) != (FMODE_READ | FMODE_WRITE)) {
-		pr_err_ratelimited("a memfd is not open for reading and writing\n");
-		return -EPERM;
-	}
+	err = memfd_luo_check(file);
+	if (err)
+		return err;
 
 	m = memfd_luo_create(inode);
 	if (IS_ERR(m))
@@ -342,6 +377,7 @@ static const struct liveupdate_file_ops memfd_luo_ops = {
 	.finish = memfd_luo_finish,
 	.get_id = memfd_luo_get_id,
 	.owner = THIS_MODULE,
+	.stat = memfd_luo_stat,
 	/*
 	 * No discard(): memory does no harm. What is never claimed is not carried on,
 	 * and to free it right before a kexec would only cost time.

@@ -6,6 +6,7 @@
 #define _MM_MEMFD_LUO_H
 
 #include <linux/list.h>
+#include <linux/liveupdate.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
@@ -15,7 +16,6 @@
 struct file;
 struct folio;
 struct inode;
-struct liveupdate_file_op_args;
 struct user_struct;
 
 #define MEMFD_LUO_RECORDS_PER_PAGE	(PAGE_SIZE / sizeof(struct memfd_luo_folio_ser))
@@ -53,11 +53,16 @@ struct memfd_luo {
 	bool unevictable;		/* made so by us */
 	struct memfd_luo_writer writer;
 	struct list_head stale;		/* of struct stale_page */
+	unsigned long nr_folios[LIVEUPDATE_NR_ORDERS];	/* recorded, by order */
 
 	struct user_struct *user;	/* on whose locked_vm the pages are */
 	unsigned long memlock_limit;	/* in pages */
 	unsigned long locked_pages;
 };
+
+/* memfd_luo.c */
+unsigned long memfd_luo_memlock_limit(void);
+int memfd_luo_check(struct file *file);
 
 /* memfd_luo_folios.c */
 int memfd_luo_preserve_folios(struct memfd_luo *m);
@@ -82,5 +87,9 @@ void memfd_luo_reader_close(struct memfd_luo_reader *r);
 /* memfd_luo_restore.c */
 int memfd_luo_retrieve(struct liveupdate_file_op_args *args);
 void memfd_luo_finish(struct liveupdate_file_op_args *args);
+int memfd_luo_read_ser(u64 pa, struct memfd_luo_ser *ser);
+
+/* memfd_luo_stat.c */
+int memfd_luo_stat(struct liveupdate_file_op_args *args, struct liveupdate_file_stat *stat);
 
 #endif /* _MM_MEMFD_LUO_H */

@@ -168,6 +168,17 @@ static unsigned int add_records(struct memfd_luo *m, struct folio **folios, unsi
 	return done;
 }
 
+static void count_folios(struct memfd_luo *m, struct folio **folios, unsigned int nr,
+			 bool single_pages)
+{
+	if (single_pages) {
+		m->nr_folios[0] += nr;
+		return;
+	}
+	while (nr--)
+		m->nr_folios[folio_order(*folios++)]++;
+}
+
 /*
  * Preserve and record folios in ascending order, and move the cursor on. On error,
  * those below the cursor are done, and the caller keeps the references on the rest.
@@ -191,6 +202,7 @@ static int add_folios(struct memfd_luo *m, struct folio **folios, unsigned int n
 	}
 
 	*done = add_records(m, folios, nr);
+	count_folios(m, folios, *done, *done == nr && pages == nr);
 	if (*done)
 		m->cursor = folio_next_index(folios[*done - 1]);
 	if (*done == nr)
@@ -450,8 +462,10 @@ int memfd_luo_add_folio(struct memfd_luo *m, struct folio *folio)
 		goto unaccount;
 
 	folio_get(folio);
-	if (add_records(m, &folio, 1))
+	if (add_records(m, &folio, 1)) {
+		m->nr_folios[folio_order(folio)]++;
 		return 0;
+	}
 
 	folio_put(folio);
 	kho_unpreserve_folio(folio);
@@ -595,6 +609,7 @@ void memfd_luo_remove_folio(struct memfd_luo *m, struct folio *folio)
 		if (record->pfn != folio_pfn(folio))
 			continue;
 		*record = (struct memfd_luo_folio_ser) {};
+		m->nr_folios[folio_order(folio)]--;
 		kho_unpreserve_folio(folio);
 		unaccount(m, folio_nr_pages(folio));
 		folio_put(folio);

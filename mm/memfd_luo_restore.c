@@ -76,8 +76,15 @@ struct memfd_luo_in {
 	bool blocks_charged;		/* for @nr_pages, in the inode and the mapping */
 };
 
-/* Look at the record of a file, and copy it. */
-static int read_ser(u64 pa, struct memfd_luo_ser *ser)
+/**
+ * memfd_luo_read_ser - look at the record of a memfd, and copy it
+ * @pa: its address, by the word of the previous kernel
+ * @ser: where to
+ *
+ * Context: any.
+ * Return: 0, or -EINVAL or -EOPNOTSUPP if it is not sound, which the log tells.
+ */
+int memfd_luo_read_ser(u64 pa, struct memfd_luo_ser *ser)
 {
 	if (!pa || !IS_ALIGNED(pa, sizeof(u64)) || !kho_incoming_range(pa, sizeof(*ser))) {
 		pr_err("record %#llx of a memfd is not preserved\n", pa);
@@ -140,7 +147,7 @@ static int open_in(u64 pa, struct memfd_luo_in **inp)
 	struct memfd_luo_in *in;
 	int err;
 
-	err = read_ser(pa, &ser);
+	err = memfd_luo_read_ser(pa, &ser);
 	if (err)
 		return err;
 
@@ -570,7 +577,7 @@ void memfd_luo_finish(struct liveupdate_file_op_args *args)
 		struct memfd_luo_reader reader;
 		struct memfd_luo_ser ser;
 
-		if (read_ser(args->serialized_data, &ser))
+		if (memfd_luo_read_ser(args->serialized_data, &ser))
 			return;
 		memfd_luo_reader_open(&reader, &ser, true);
 		free_rest(&reader);

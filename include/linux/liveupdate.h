@@ -43,6 +43,17 @@ struct liveupdate_file_op_args {
 };
 
 /**
+ * struct liveupdate_file_stat - what it takes to carry a file
+ * @folios: number of folios of each order that hold its contents, all of which stay
+ *	where they are in memory
+ * @metadata: bytes of memory that are preserved besides, for what the handler writes
+ */
+struct liveupdate_file_stat {
+	unsigned long folios[LIVEUPDATE_NR_ORDERS];
+	u64 metadata;
+};
+
+/**
  * struct liveupdate_file_ops - what a file handler can do
  * @can_preserve: Is this a file for this handler? May sleep; must not register or
  *	unregister handlers.
@@ -62,6 +73,15 @@ struct liveupdate_file_op_args {
  * @finish: The session is finished. Drop what was only needed to retrieve the
  *	file or, if it was not retrieved, or in part, free what was preserved for
  *	it.
+ * @stat: Optional. Tell what it takes to carry the file, in a @stat that is zeroed. It
+ *	must not change anything, nor allocate memory in proportion to the file. Of a
+ *	file that is preserved it is what was preserved; of an incoming one that is
+ *	not retrieved (@file is NULL), what the previous kernel preserved; of one that
+ *	is retrieved, what it has now. All other members are as in finish() or
+ *	unpreserve(). In a dry run there is just @file, @handler and @session
+ *	(@serialized_data 0, @private_data NULL): an estimate of what preserve()
+ *	would preserve, or the errno that it would fail with, as far as that can be
+ *	told. Returns 0 or a negative errno, ``-EAGAIN`` if it cannot be told now.
  * @discard: Optional, last. Make the object behind an incoming file harmless,
  *	because the session is given up or this kernel is replaced before the file
  *	was finished. The file cannot be retrieved after that. finish() may follow.
@@ -84,6 +104,7 @@ struct liveupdate_file_ops {
 	void (*finish)(struct liveupdate_file_op_args *args);
 	unsigned long (*get_id)(struct file *file);
 	struct module *owner;
+	int (*stat)(struct liveupdate_file_op_args *args, struct liveupdate_file_stat *stat);
 	void (*discard)(struct liveupdate_file_op_args *args);
 };
 

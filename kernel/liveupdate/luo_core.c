@@ -17,6 +17,9 @@
  * ``luo_handler.c``   who takes care of which kind of file; what is preserved
  * ``luo_flb.c``       state that several files share
  * ``luo_call.c``      calls of handlers, traced and counted
+ * ``luo_depend.c``    which file depends on which
+ * ``luo_query.c``     ioctls that list what there is, and the dry run
+ * ``luo_debugfs.c``   /sys/kernel/debug/liveupdate
  * ``luo_reboot.c``    from reboot() to the jump
  * ``luo_block.c``     lists of records in memory that crosses the kexec
  * ==================  =====================================================
@@ -49,6 +52,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kstrtox.h>
 #include <linux/miscdevice.h>
+#include <linux/seq_file.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
@@ -103,6 +107,10 @@ static int luo_ioctl_execute(const struct luo_ioctl_op *op, struct luo_ucmd *ucm
 		return ret;
 	ret = op->execute(ucmd);
 	up_read(&luo_freeze_lock);
+
+	atomic64_inc(&op->stat->calls);
+	if (ret)
+		atomic64_inc(&op->stat->failures);
 	return ret;
 }
 
@@ -174,11 +182,38 @@ static const struct luo_ioctl_op luo_device_ioctl_ops[] = {
 		  struct liveupdate_ioctl_create_session, name, LUO_IOCTL_FD),
 	LUO_IOCTL(LIVEUPDATE_IOCTL_RETRIEVE_SESSION, luo_session_retrieve,
 		  struct liveupdate_ioctl_retrieve_session, name, LUO_IOCTL_FD),
+	LUO_IOCTL(LIVEUPDATE_IOCTL_NEXT_SESSION, luo_query_next_session,
+		  struct liveupdate_ioctl_next_session, nr_files, LUO_IOCTL_OUT),
 };
 
 static_assert(offsetof(struct liveupdate_ioctl_create_session, fd) == LUO_UCMD_FD);
 static_assert(offsetof(struct liveupdate_ioctl_retrieve_session, fd) == LUO_UCMD_FD);
 static_assert(offsetof(struct liveupdate_session_retrieve_fd, fd) == LUO_UCMD_FD);
+
+/**
+ * luo_ioctl_stats_show - write a line about each ioctl
+ * @s: where to
+ * @ops: the ioctls
+ * @nr_ops: number of them
+ */
+void luo_ioctl_stats_show(struct seq_file *s, const struct luo_ioctl_op *ops,
+			  unsigned int nr_ops)
+{
+	const struct luo_ioctl_op *op;
+
+	for (op = ops; op < ops + nr_ops; op++)
+		seq_printf(s, "ioctl=%s calls=%lld failures=%lld\n", op->name,
+			   atomic64_read(&op->stat->calls), atomic64_read(&op->stat->failures));
+}
+
+/**
+ * luo_device_stats_show - write a line about each ioctl of the device
+ * @s: where to
+ */
+void luo_device_stats_show(struct seq_file *s)
+{
+	luo_ioctl_stats_show(s, luo_device_ioctl_ops, ARRAY_SIZE(luo_device_ioctl_ops));
+}
 
 static int luo_device_fop_open(struct inode *inode, struct file *file)
 {

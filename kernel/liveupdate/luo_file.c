@@ -96,6 +96,33 @@ struct luo_file *luo_file_find(struct liveupdate_session *session, u64 token)
 }
 
 /**
+ * luo_file_find_from - look for the first file from a token on
+ * @session: its session
+ * @token: the lowest token
+ *
+ * Return: the file with that token or, if there is none, with the next one; or NULL.
+ */
+struct luo_file *luo_file_find_from(struct liveupdate_session *session, u64 token)
+{
+	struct rb_node *node = session->tokens.rb_node;
+	struct luo_file *found = NULL;
+
+	lockdep_assert_held(&session->lock);
+
+	while (node) {
+		struct luo_file *lf = rb_entry(node, struct luo_file, token_node);
+
+		if (lf->token >= token) {
+			found = lf;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return found;
+}
+
+/**
  * luo_file_add - add a file to a session
  * @session: the session
  * @token: its token
@@ -116,6 +143,7 @@ struct luo_file *luo_file_add(struct liveupdate_session *session, u64 token)
 	lf->session = session;
 	lf->token = token;
 	RB_CLEAR_NODE(&lf->id_node);
+	INIT_LIST_HEAD(&lf->deps);
 	if (rb_find_add(&lf->token_node, &session->tokens, luo_token_cmp_node)) {
 		kfree(lf);
 		return ERR_PTR(-EEXIST);
@@ -135,6 +163,7 @@ void luo_file_del(struct luo_file *lf)
 
 	lockdep_assert_held(&session->lock);
 
+	luo_deps_del(lf);
 	luo_object_del(lf);
 	rb_erase(&lf->token_node, &session->tokens);
 	list_del(&lf->link);
@@ -252,6 +281,35 @@ err_del:
 	return ret;
 }
 
+static void luo_file_call_unpreserve(struct luo_file *lf)
+{
+	struct liveupdate_file_op_args args = luo_file_args(lf);
+
+	luo_file_call(lf, LUO_OP_UNPRESERVE, &args);
+	luo_flbs_unpreserve(lf->handler);
+	luo_chain_unreserve(&lf->session->chain);
+	luo_file_del(lf);
+}
+
+/**
+ * luo_file_unpreserve - unpreserve one file of a session
+ * @session: a session that is not incoming
+ * @token: its token
+ *
+ * Return: 0 or the errno for UNPRESERVE_FILE; nothing has changed then.
+ */
+int luo_file_unpreserve(struct liveupdate_session *session, u64 token)
+{
+	struct luo_file *lf = luo_file_find(session, token);
+
+	if (!lf)
+		return -ENOENT;
+	if (lf->nr_dependents)
+		return -EBUSY;
+	luo_file_call_unpreserve(lf);
+	return 0;
+}
+
 /**
  * luo_files_unpreserve - unpreserve all files of a session, last one first
  * @session: an outgoing session
@@ -263,12 +321,7 @@ void luo_files_unpreserve(struct liveupdate_session *session)
 	lockdep_assert_held(&session->lock);
 
 	list_for_each_entry_safe_reverse(lf, tmp, &session->files, link) {
-		struct liveupdate_file_op_args args = luo_file_args(lf);
-
-		luo_file_call(lf, LUO_OP_UNPRESERVE, &args);
-		luo_flbs_unpreserve(lf->handler);
-		luo_chain_unreserve(&session->chain);
-		luo_file_del(lf);
+		luo_file_call_unpreserve(lf);
 		cond_resched();
 	}
 }
@@ -409,16 +462,20 @@ int luo_files_finish(struct liveupdate_session *session)
  *
  * For preserve(): a handler whose file depends on another one records that one's
  * token. This makes sure that the other file was preserved before, and in the
- * same session.
+ * same session, and that it is not unpreserved before the one that depends on it.
  *
  * Context: only from callbacks of &struct liveupdate_file_ops. May sleep.
- * Return: 0 on success, ``-ENOENT`` if the object is not in this session.
+ * Return: 0 on success, ``-ENOENT`` if the object is not in this session, ``-ENOMEM``.
  */
 int liveupdate_session_token(struct liveupdate_session *session, struct file *file,
 			     u64 *tokenp)
 {
+	int ret;
+
 	lockdep_assert_held(&session->lock);
-	return luo_object_token(session, file, tokenp);
+
+	ret = luo_object_token(session, file, tokenp);
+	return ret ?: luo_dep_add(luo_file_find(session, *tokenp));
 }
 EXPORT_SYMBOL_GPL(liveupdate_session_token);
 
@@ -441,6 +498,7 @@ int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
 				struct file **filep)
 {
 	struct luo_file *lf;
+	int ret;
 
 	lockdep_assert_held(&session->lock);
 
@@ -450,6 +508,9 @@ int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
 	lf = luo_file_find(session, token);
 	if (!lf)
 		return -ENOENT;
+	ret = luo_dep_add(lf);
+	if (ret)
+		return ret;
 	*filep = get_file(lf->file);
 	return 0;
 }

@@ -61,6 +61,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/printk.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -209,7 +210,7 @@ static int luo_flb_preserve(struct luo_flb *state)
 		ret = luo_area_reserve();
 		if (ret)
 			return ret;
-		ret = ops->preserve(&args);
+		ret = luo_flb_call(LUO_OP_PRESERVE, &args);
 		if (ret) {
 			luo_area_unreserve();
 			pr_warn_ratelimited("FLB %s: cannot be preserved: %pe\n",
@@ -243,7 +244,7 @@ static void luo_flb_unpreserve_idle(struct luo_flb *state)
 			args.data = state->data;
 			args.obj = state->obj;
 		}
-		ops->unpreserve(&args);
+		luo_flb_call(LUO_OP_UNPRESERVE, &args);
 		luo_area_unreserve();
 	}
 	module_put(ops->owner);
@@ -521,7 +522,7 @@ static int luo_flb_retrieve(struct luo_flb_incoming *in, struct liveupdate_flb *
 
 	if (!try_module_get(flb->ops->owner))
 		return -ENODEV;
-	ret = flb->ops->retrieve(&args);
+	ret = luo_flb_call(LUO_OP_RETRIEVE, &args);
 	if (ret) {
 		pr_warn_ratelimited("FLB %s: cannot be retrieved: %pe%s\n", flb->compatible,
 				    ERR_PTR(ret),
@@ -558,7 +559,7 @@ static void luo_flb_finish_idle(struct luo_flb_incoming *in, struct liveupdate_f
 			in->obj = NULL;
 		}
 		owner = args.flb->ops->owner;
-		args.flb->ops->finish(&args);
+		luo_flb_call(LUO_OP_FINISH, &args);
 	}
 	module_put(owner);
 }
@@ -1064,3 +1065,47 @@ int liveupdate_flb_peek_incoming(struct liveupdate_flb *flb, u64 *datap)
 	return -ENOENT;
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_peek_incoming);
+
+static void luo_flb_show_incoming(struct seq_file *s, struct luo_flb_incoming *in)
+{
+	const char *state = "waiting";
+	int error = 0;
+
+	spin_lock(&luo_flb_refs_lock);
+	if (in->finished) {
+		state = "finished";
+	} else if (in->status > 0) {
+		state = "retrieved";
+	} else if (in->status < 0) {
+		state = "failed";
+		error = -in->status;
+	}
+	seq_printf(s, "direction=incoming name=%s state=%s error=%d files=%llu users=%lu data=%#llx\n",
+		   in->compatible, state, error, in->nr_files, in->nr_users, in->data);
+	spin_unlock(&luo_flb_refs_lock);
+}
+
+/**
+ * luo_flbs_show - write a line about each FLB, outgoing and incoming
+ * @s: where to
+ *
+ * Context: process context, sleeps.
+ */
+void luo_flbs_show(struct seq_file *s)
+{
+	struct luo_flb *state;
+
+	guard(mutex)(&luo_flbs_lock);
+
+	list_for_each_entry(state, &luo_flbs, link) {
+		spin_lock(&luo_flb_refs_lock);
+		seq_printf(s, "direction=outgoing name=%s state=%s error=0 files=%lu users=%lu data=%#llx\n",
+			   state->flb->compatible, state->active ? "preserved" : "idle",
+			   state->nr_files, state->nr_users, state->data);
+		spin_unlock(&luo_flb_refs_lock);
+	}
+	if (luo_flbs_load_locked())
+		return;
+	for (u64 i = 0; i < luo_nr_in; i++)
+		luo_flb_show_incoming(s, &luo_flbs_in[i]);
+}

@@ -274,6 +274,24 @@ void luo_object_del(struct luo_file *lf)
 }
 
 /**
+ * luo_object_taken - is the object behind a file preserved, or not finished?
+ * @handler: the handler of the file
+ * @file: the file
+ *
+ * Return: true if it is, in whatever session.
+ */
+bool luo_object_taken(struct liveupdate_file_handler *handler, struct file *file)
+{
+	struct luo_object_key key = { .handler = handler, .id = luo_object_id(handler, file) };
+	bool taken;
+
+	spin_lock(&luo_objects_lock);
+	taken = rb_find(&key, &luo_objects, luo_object_cmp);
+	spin_unlock(&luo_objects_lock);
+	return taken;
+}
+
+/**
  * luo_object_token - by which token is this object known in a session?
  * @session: the session
  * @file: any file that stands for the object

@@ -13,6 +13,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/workqueue.h>
 #include <linux/kho/abi/luo.h>
 
@@ -116,6 +117,22 @@ void luo_incoming_chain_release(struct luo_incoming_chain *chain);
 void luo_chain_read(const struct luo_incoming_chain *chain, struct luo_chain_reader *reader);
 const void *luo_chain_read_next(struct luo_chain_reader *reader);
 
+/**
+ * struct luo_op_stat - how something went so far
+ * @calls: number of calls that are over
+ * @failures: how many of them failed
+ * @total_ns: how long they took, in ns
+ * @max_ns: the longest of them
+ */
+struct luo_op_stat {
+	atomic64_t calls;
+	atomic64_t failures;
+	atomic64_t total_ns;
+	atomic64_t max_ns;
+};
+
+struct seq_file;
+
 /* luo_core.c */
 
 /* See "Locks" in luo_core.c. */
@@ -140,6 +157,8 @@ struct luo_ucmd {
 
 /**
  * struct luo_ioctl_op - an ioctl
+ * @name: its name
+ * @stat: how often it was done, and how often it failed, a bad struct not included
  * @cmd: its number
  * @size: size of its struct
  * @min_size: size of the first version of its struct
@@ -147,6 +166,8 @@ struct luo_ucmd {
  * @execute: does the work, with luo_freeze_lock held for reading
  */
 struct luo_ioctl_op {
+	const char *name;
+	struct luo_op_stat *stat;
 	unsigned int cmd;
 	unsigned int size;
 	unsigned int min_size;
@@ -156,6 +177,8 @@ struct luo_ioctl_op {
 
 #define LUO_IOCTL(_cmd, _fn, _struct, _last, _flags)			\
 	{								\
+		.name = #_cmd,						\
+		.stat = &(struct luo_op_stat) {},			\
 		.cmd = _cmd,						\
 		.size = sizeof(_struct) +				\
 			BUILD_BUG_ON_ZERO(sizeof(_struct) > LUO_UCMD_SIZE), \
@@ -165,10 +188,13 @@ struct luo_ioctl_op {
 	}
 
 /* No struct is larger than this. */
-#define LUO_UCMD_SIZE	128
+#define LUO_UCMD_SIZE	256
 /* Where a struct with LUO_IOCTL_FD has it. */
 #define LUO_UCMD_FD	4
 
+void luo_ioctl_stats_show(struct seq_file *s, const struct luo_ioctl_op *ops,
+			  unsigned int nr_ops);
+void luo_device_stats_show(struct seq_file *s);
 long luo_ioctl(const struct luo_ioctl_op *ops, unsigned int nr_ops,
 	       struct liveupdate_session *session, unsigned int cmd, unsigned long arg);
 
@@ -231,6 +257,7 @@ extern struct luo_session_set luo_incoming;
  * @tokens: the same by token
  * @nr_files: number of files
  * @nr_retrieved: number of files that are retrieved
+ * @calling: the file whose preserve() or freeze() is running, or NULL
  * @chain: room for the records of its files; outgoing only
  * @incoming_pa: where the previous kernel left the files
  * @incoming_count: their number, by its word
@@ -238,6 +265,8 @@ extern struct luo_session_set luo_incoming;
  * @name_node: in luo_session_set.names
  * @name_hash: what that is sorted by
  * @released: in the list of sessions whose release could not wait
+ * @holder: process that created or claimed it
+ * @holder_comm: its name
  * @name: its name, padded with NULs
  */
 struct liveupdate_session {
@@ -251,6 +280,7 @@ struct liveupdate_session {
 	struct rb_root tokens;
 	unsigned long nr_files;
 	unsigned long nr_retrieved;
+	struct luo_file *calling;
 	struct luo_chain chain;
 	u64 incoming_pa;
 	u64 incoming_count;
@@ -259,17 +289,21 @@ struct liveupdate_session {
 	struct rb_node name_node;
 	u32 name_hash;
 	struct llist_node released;
+	pid_t holder;
+	char holder_comm[TASK_COMM_LEN];
 	char name[LIVEUPDATE_SESSION_NAME_LENGTH];
 };
 
 __printf(3, 4)
 void luo_session_log(const char *level, struct liveupdate_session *session,
 		     const char *fmt, ...);
+void luo_session_stats_show(struct seq_file *s);
 int luo_session_create(struct luo_ucmd *ucmd);
 int luo_session_retrieve(struct luo_ucmd *ucmd);
 void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *ops,
 		       u64 sessions_pa);
 u64 luo_sessions_serialize(void);
+struct liveupdate_session *luo_set_next(struct luo_session_set *set, const char *name);
 void luo_sessions_put_released(void);
 
 /* luo_file.c */
@@ -288,6 +322,8 @@ void luo_sessions_put_released(void);
  * @retrieving: retrieve() is running
  * @damaged: the record makes no sense, there is no handler for it
  * @discarded: it was given up
+ * @deps: the files that it depends on, of &struct luo_dep; outgoing only
+ * @nr_dependents: number of files that depend on it
  * @link: in liveupdate_session.files
  * @token_node: in liveupdate_session.tokens
  * @id_node: in luo_objects; empty if @id is not set
@@ -307,6 +343,8 @@ struct luo_file {
 	bool damaged:1;
 	bool discarded:1;
 
+	struct list_head deps;
+	unsigned long nr_dependents;
 	struct list_head link;
 	struct rb_node token_node;
 	struct rb_node id_node;
@@ -318,10 +356,12 @@ void luo_file_log(const char *level, struct luo_file *lf, const char *fmt, ...);
 struct luo_file *luo_file_add(struct liveupdate_session *session, u64 token);
 void luo_file_del(struct luo_file *lf);
 struct luo_file *luo_file_find(struct liveupdate_session *session, u64 token);
+struct luo_file *luo_file_find_from(struct liveupdate_session *session, u64 token);
 struct liveupdate_file_op_args luo_file_args(struct luo_file *lf);
 int luo_file_resolve(struct luo_file *lf);
 
 int luo_file_preserve(struct liveupdate_session *session, int fd, u64 token);
+int luo_file_unpreserve(struct liveupdate_session *session, u64 token);
 void luo_files_unpreserve(struct liveupdate_session *session);
 int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file **filep);
 int luo_files_finish(struct liveupdate_session *session);
@@ -345,6 +385,7 @@ void luo_files_discard(struct liveupdate_session *session);
  * @LUO_OP_CAN_FINISH: can_finish()
  * @LUO_OP_FINISH: finish()
  * @LUO_OP_DISCARD: discard()
+ * @LUO_OP_STAT: stat()
  * @LUO_NR_OPS: number of them
  */
 enum luo_op {
@@ -356,28 +397,19 @@ enum luo_op {
 	LUO_OP_CAN_FINISH,
 	LUO_OP_FINISH,
 	LUO_OP_DISCARD,
+	LUO_OP_STAT,
 	LUO_NR_OPS,
 };
 
-/**
- * struct luo_op_stat - how an operation went so far, all handlers together
- * @calls: number of calls that are over
- * @failures: how many of them failed
- * @total_ns: how long they took, in ns
- * @max_ns: the longest of them
- */
-struct luo_op_stat {
-	atomic64_t calls;
-	atomic64_t failures;
-	atomic64_t total_ns;
-	atomic64_t max_ns;
-};
-
 extern struct luo_op_stat luo_op_stats[LUO_NR_OPS];
+extern struct luo_op_stat luo_flb_op_stats[LUO_NR_OPS];
 extern const char * const luo_op_names[LUO_NR_OPS];
 
 int luo_file_call(struct luo_file *lf, enum luo_op op, struct liveupdate_file_op_args *args);
+int luo_call_stat(u64 token, struct liveupdate_file_op_args *args,
+		  struct liveupdate_file_stat *stat);
 bool luo_call_can_preserve(struct liveupdate_file_handler *handler, struct file *file);
+int luo_flb_call(enum luo_op op, struct liveupdate_flb_op_args *args);
 
 /* luo_flb.c */
 int luo_flbs_preserve(struct liveupdate_file_handler *handler);
@@ -395,6 +427,20 @@ void luo_flbs_log_unfinished(void);
 bool luo_flbs_pin(struct liveupdate_file_handler *handler);
 void luo_flbs_unpin(struct liveupdate_file_handler *handler);
 void luo_flbs_unregister_all(struct liveupdate_file_handler *handler);
+void luo_flbs_show(struct seq_file *s);
+
+/* luo_depend.c */
+int luo_dep_add(struct luo_file *on);
+void luo_deps_del(struct luo_file *lf);
+
+/* luo_query.c */
+u64 luo_stat_bytes(const struct liveupdate_file_stat *stat);
+int luo_file_stat(struct luo_file *lf, struct liveupdate_file_stat *stat);
+enum liveupdate_file_state luo_file_state(struct luo_file *lf, unsigned int *error);
+int luo_query_next_session(struct luo_ucmd *ucmd);
+int luo_query_next_file(struct luo_ucmd *ucmd);
+int luo_query_dry_run(struct luo_ucmd *ucmd);
+void luo_query_show_fdinfo(struct seq_file *s, struct file *file);
 
 /* luo_handler.c */
 
@@ -408,6 +454,7 @@ void luo_handler_put(struct liveupdate_file_handler *handler);
 bool luo_handlers_discard(void);
 int luo_object_add(struct luo_file *lf);
 void luo_object_del(struct luo_file *lf);
+bool luo_object_taken(struct liveupdate_file_handler *handler, struct file *file);
 int luo_object_token(struct liveupdate_session *session, struct file *file, u64 *tokenp);
 
 #endif /* _KERNEL_LIVEUPDATE_LUO_INTERNAL_H */

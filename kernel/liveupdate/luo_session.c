@@ -130,6 +130,33 @@ static struct liveupdate_session *luo_set_find(struct luo_session_set *set, cons
 	return rb_entry_safe(node, struct liveupdate_session, name_node);
 }
 
+/**
+ * luo_set_next - the session after a name
+ * @set: the set
+ * @name: a name, of a session that need not be there; empty for the first session
+ *
+ * Return: the session, or NULL. They are sorted by hash.
+ */
+struct liveupdate_session *luo_set_next(struct luo_session_set *set, const char *name)
+{
+	struct luo_name_key key = { .name = name, .hash = luo_name_hash(name) };
+	struct rb_node *node = set->names.rb_node, *found = NULL;
+
+	lockdep_assert_held(&set->lock);
+
+	if (!name[0])
+		return rb_entry_safe(rb_first(&set->names), struct liveupdate_session, name_node);
+	while (node) {
+		if (luo_name_cmp(&key, node) < 0) {
+			found = node;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return rb_entry_safe(found, struct liveupdate_session, name_node);
+}
+
 static int luo_set_add(struct luo_session_set *set, struct liveupdate_session *session)
 {
 	int ret;
@@ -320,6 +347,21 @@ static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
 	return 0;
 }
 
+static int luo_session_ioctl_unpreserve_file(struct luo_ucmd *ucmd)
+{
+	struct liveupdate_session_unpreserve_file *cmd = ucmd->cmd;
+	struct liveupdate_session *session = ucmd->session;
+
+	if (cmd->reserved)
+		return -EINVAL;
+
+	guard(mutex)(&session->lock);
+
+	if (session->state == LUO_INCOMING)
+		return -EINVAL;
+	return luo_file_unpreserve(session, cmd->token);
+}
+
 static int luo_session_ioctl_get_name(struct luo_ucmd *ucmd)
 {
 	struct liveupdate_session_get_name *cmd = ucmd->cmd;
@@ -339,6 +381,12 @@ static const struct luo_ioctl_op luo_session_ioctl_ops[] = {
 		  struct liveupdate_session_finish, reserved, 0),
 	LUO_IOCTL(LIVEUPDATE_SESSION_GET_NAME, luo_session_ioctl_get_name,
 		  struct liveupdate_session_get_name, name, LUO_IOCTL_OUT),
+	LUO_IOCTL(LIVEUPDATE_SESSION_NEXT_FILE, luo_query_next_file,
+		  struct liveupdate_session_next_file, cost, LUO_IOCTL_OUT),
+	LUO_IOCTL(LIVEUPDATE_SESSION_UNPRESERVE_FILE, luo_session_ioctl_unpreserve_file,
+		  struct liveupdate_session_unpreserve_file, token, 0),
+	LUO_IOCTL(LIVEUPDATE_SESSION_DRY_RUN, luo_query_dry_run,
+		  struct liveupdate_session_dry_run, cost, LUO_IOCTL_OUT),
 };
 
 static long luo_session_fop_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -347,8 +395,18 @@ static long luo_session_fop_ioctl(struct file *file, unsigned int cmd, unsigned 
 			 file->private_data, cmd, arg);
 }
 
+/**
+ * luo_session_stats_show - write a line about each ioctl of sessions
+ * @s: where to
+ */
+void luo_session_stats_show(struct seq_file *s)
+{
+	luo_ioctl_stats_show(s, luo_session_ioctl_ops, ARRAY_SIZE(luo_session_ioctl_ops));
+}
+
 static const struct file_operations luo_session_fops = {
 	.owner = THIS_MODULE,
+	.show_fdinfo = luo_query_show_fdinfo,
 	.release = luo_session_fop_release,
 	.unlocked_ioctl = luo_session_fop_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
@@ -358,6 +416,8 @@ static struct file *luo_session_open(struct liveupdate_session *session)
 {
 	char name[sizeof("[luo_session] ") + LIVEUPDATE_SESSION_NAME_LENGTH];
 
+	session->holder = task_tgid_nr(current);
+	get_task_comm(session->holder_comm, current);
 	snprintf(name, sizeof(name), "[luo_session] %s", session->name);
 	return anon_inode_getfile(name, &luo_session_fops, session, O_RDWR);
 }

@@ -20,6 +20,7 @@ TRACE_DEFINE_ENUM(LUO_OP_RETRIEVE);
 TRACE_DEFINE_ENUM(LUO_OP_CAN_FINISH);
 TRACE_DEFINE_ENUM(LUO_OP_FINISH);
 TRACE_DEFINE_ENUM(LUO_OP_DISCARD);
+TRACE_DEFINE_ENUM(LUO_OP_STAT);
 
 #define show_luo_op(op)							\
 	__print_symbolic(op,						\
@@ -30,7 +31,8 @@ TRACE_DEFINE_ENUM(LUO_OP_DISCARD);
 		{ LUO_OP_RETRIEVE, "retrieve" },			\
 		{ LUO_OP_CAN_FINISH, "can_finish" },			\
 		{ LUO_OP_FINISH, "finish" },				\
-		{ LUO_OP_DISCARD, "discard" })
+		{ LUO_OP_DISCARD, "discard" },				\
+		{ LUO_OP_STAT, "stat" })
 
 /* Before a callback. One that hangs is the last of which this was seen. */
 TRACE_EVENT(luo_file_call,
@@ -119,6 +121,50 @@ TRACE_EVENT(luo_can_preserve,
 	TP_printk("dev=%u:%u ino=%llu handler=%s duration_ns=%llu result=%d",
 		  MAJOR(__entry->dev), MINOR(__entry->dev), __entry->ino,
 		  __get_str(handler), __entry->duration, __entry->result)
+);
+
+/* The same of shared state (FLB), of whatever session the file is that needs it. */
+TRACE_EVENT(luo_flb_call,
+
+	TP_PROTO(const char *flb, enum luo_op op),
+
+	TP_ARGS(flb, op),
+
+	TP_STRUCT__entry(
+		__string(flb, flb)
+		__field(enum luo_op, op)
+	),
+
+	TP_fast_assign(
+		__assign_str(flb);
+		__entry->op = op;
+	),
+
+	TP_printk("flb=%s op=%s", __get_str(flb), show_luo_op(__entry->op))
+);
+
+TRACE_EVENT(luo_flb_return,
+
+	TP_PROTO(const char *flb, enum luo_op op, u64 duration, int result),
+
+	TP_ARGS(flb, op, duration, result),
+
+	TP_STRUCT__entry(
+		__string(flb, flb)
+		__field(u64, duration)
+		__field(enum luo_op, op)
+		__field(int, result)
+	),
+
+	TP_fast_assign(
+		__assign_str(flb);
+		__entry->duration = duration;
+		__entry->op = op;
+		__entry->result = result;
+	),
+
+	TP_printk("flb=%s op=%s duration_ns=%llu result=%d", __get_str(flb),
+		  show_luo_op(__entry->op), __entry->duration, __entry->result)
 );
 
 #endif /* _TRACE_LIVEUPDATE_H */

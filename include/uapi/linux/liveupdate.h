@@ -34,7 +34,8 @@
  * on as if nothing had happened.
  *
  * Numbers from 0x20 (device) and 0x80 (session) up are extensions of this
- * implementation and never clash with a number of the mainline kernel.
+ * implementation and never clash with a number of the mainline kernel. That one is
+ * missing is seen from ``ENOTTY``; mainline says ``EINVAL``.
  */
 
 #define LIVEUPDATE_IOCTL_TYPE		0xBA
@@ -42,11 +43,20 @@
 /* Length of a session name, the terminating NUL included. */
 #define LIVEUPDATE_SESSION_NAME_LENGTH	64
 
+/* Length of the name of a file handler, the terminating NUL included. */
+#define LIVEUPDATE_HANDLER_NAME_LENGTH	48
+
+/* Folios have this many orders: order n is 2^n pages of 4 KiB, the largest 2 GiB. */
+#define LIVEUPDATE_NR_ORDERS		20
+
 /* Numbers of the ioctls on /dev/liveupdate. */
 enum {
 	LIVEUPDATE_CMD_BASE = 0x00,
 	LIVEUPDATE_CMD_CREATE_SESSION = LIVEUPDATE_CMD_BASE,
 	LIVEUPDATE_CMD_RETRIEVE_SESSION = 0x01,
+
+	/* Extensions */
+	LIVEUPDATE_CMD_NEXT_SESSION = 0x20,
 };
 
 /* Numbers of the ioctls on a session. */
@@ -56,6 +66,11 @@ enum {
 	LIVEUPDATE_CMD_SESSION_RETRIEVE_FD = 0x41,
 	LIVEUPDATE_CMD_SESSION_FINISH = 0x42,
 	LIVEUPDATE_CMD_SESSION_GET_NAME = 0x43,
+
+	/* Extensions */
+	LIVEUPDATE_CMD_SESSION_NEXT_FILE = 0x80,
+	LIVEUPDATE_CMD_SESSION_UNPRESERVE_FILE = 0x81,
+	LIVEUPDATE_CMD_SESSION_DRY_RUN = 0x82,
 };
 
 /**
@@ -223,5 +238,165 @@ struct liveupdate_session_get_name {
 
 #define LIVEUPDATE_SESSION_GET_NAME \
 	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_GET_NAME)
+
+/* The session is claimed by somebody. */
+#define LIVEUPDATE_SESSION_HELD		0x1
+
+/**
+ * struct liveupdate_ioctl_next_session - ioctl(LIVEUPDATE_IOCTL_NEXT_SESSION)
+ * @size: sizeof(struct liveupdate_ioctl_next_session)
+ * @flags: in: 0; out: ``LIVEUPDATE_SESSION_HELD`` if the session is claimed
+ * @name: in: name of a session, or an empty string to begin with; out: name of the
+ *	session after that one, padded with NULs
+ * @nr_files: out: how many files the previous kernel preserved in it
+ *
+ * An extension. List the sessions that the previous kernel handed over and that are
+ * not finished, one per call, in an order of no meaning. Each call passes the
+ * name that the last one gave; that session need not be there any more. A session
+ * that is there all the time is listed once. Nothing is claimed by that.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``ENOENT``: there is none after that;
+ *  - ``EINVAL``: the name has no NUL, or @flags is not zero.
+ */
+struct liveupdate_ioctl_next_session {
+	__u32		size;
+	__u32		flags;
+	__u8		name[LIVEUPDATE_SESSION_NAME_LENGTH];
+	__aligned_u64	nr_files;
+};
+
+#define LIVEUPDATE_IOCTL_NEXT_SESSION \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_NEXT_SESSION)
+
+/**
+ * struct liveupdate_file_cost - what it takes to carry a file
+ * @bytes: bytes of its contents, in all folios
+ * @metadata: bytes that are preserved besides, for what the next kernel is told
+ * @folios: number of folios of each order that hold the contents
+ */
+struct liveupdate_file_cost {
+	__aligned_u64	bytes;
+	__aligned_u64	metadata;
+	__aligned_u64	folios[LIVEUPDATE_NR_ORDERS];
+};
+
+/**
+ * enum liveupdate_file_state - what became of a file of a session
+ * @LIVEUPDATE_FILE_PRESERVED: it is preserved for the next kernel
+ * @LIVEUPDATE_FILE_WAITING: it came from the previous kernel and was not retrieved
+ * @LIVEUPDATE_FILE_RETRIEVED: it came from the previous kernel and was retrieved
+ * @LIVEUPDATE_FILE_FAILED: it came from the previous kernel and cannot be retrieved
+ */
+enum liveupdate_file_state {
+	LIVEUPDATE_FILE_PRESERVED = 0,
+	LIVEUPDATE_FILE_WAITING = 1,
+	LIVEUPDATE_FILE_RETRIEVED = 2,
+	LIVEUPDATE_FILE_FAILED = 3,
+};
+
+/* The cost is known. */
+#define LIVEUPDATE_FILE_COST_KNOWN	0x1
+
+/**
+ * struct liveupdate_session_next_file - ioctl(LIVEUPDATE_SESSION_NEXT_FILE)
+ * @size: sizeof(struct liveupdate_session_next_file)
+ * @flags: in: 0; out: ``LIVEUPDATE_FILE_COST_KNOWN`` if @cost is
+ * @token: in: the lowest token that is wanted; out: the token of the file
+ * @state: out: &enum liveupdate_file_state
+ * @error: out: the errno that RETRIEVE_FD would fail with if that is known, or 0:
+ *	``EOPNOTSUPP`` with ``LIVEUPDATE_FILE_WAITING`` may go away
+ * @handler: out: name of the file handler, padded with NULs; empty if it is damaged
+ * @cost: out: what it takes to carry the file: what was preserved, or, for a file
+ *	that is retrieved, what it has now. Zeroes if it is not known
+ *
+ * An extension. List the files of a session, one per call, by ascending token. Each
+ * call passes the token that the last one gave plus one, the first one 0; after
+ * the greatest number that there is, the list is at its end.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``ENOENT``: there is no file with such a token or a greater one;
+ *  - ``EINTR``: killed while counting;
+ *  - ``EINVAL``: @flags is not zero.
+ */
+struct liveupdate_session_next_file {
+	__u32				size;
+	__u32				flags;
+	__aligned_u64			token;
+	__u32				state;
+	__u32				error;
+	__u8				handler[LIVEUPDATE_HANDLER_NAME_LENGTH];
+	struct liveupdate_file_cost	cost;
+};
+
+#define LIVEUPDATE_SESSION_NEXT_FILE \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_NEXT_FILE)
+
+/**
+ * struct liveupdate_session_unpreserve_file - ioctl(LIVEUPDATE_SESSION_UNPRESERVE_FILE)
+ * @size: sizeof(struct liveupdate_session_unpreserve_file)
+ * @reserved: must be zero
+ * @token: in: the number that the file was preserved under
+ *
+ * An extension. Take one file out of a session, as if it had never been preserved.
+ * The files of a session can be taken out in any order, with one exception: not
+ * before those that depend on them, as a device does on the memory that it
+ * reaches.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``ENOENT``: no file is preserved under this token;
+ *  - ``EBUSY``: another file of the session depends on it; nothing has changed;
+ *  - ``EINVAL``: the session came from the previous kernel, or @reserved is not zero.
+ */
+struct liveupdate_session_unpreserve_file {
+	__u32		size;
+	__u32		reserved;
+	__aligned_u64	token;
+};
+
+#define LIVEUPDATE_SESSION_UNPRESERVE_FILE \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_UNPRESERVE_FILE)
+
+/**
+ * struct liveupdate_session_dry_run - ioctl(LIVEUPDATE_SESSION_DRY_RUN)
+ * @size: sizeof(struct liveupdate_session_dry_run)
+ * @fd: in: the file
+ * @flags: in: 0; out: ``LIVEUPDATE_FILE_COST_KNOWN`` if @cost is
+ * @reserved: must be zero
+ * @handler: out: name of the handler that would take it, padded with NULs
+ * @cost: out: what it would take to preserve it, zeroes if that is not known
+ *
+ * An extension. Could this file be preserved in this session now, and what would it
+ * cost? Nothing is changed or kept. The file may be in use, and the answer is that
+ * of the moment: memory in swap, for example, counts as single pages, and to bring
+ * it in may fail.
+ *
+ * Return: 0 if PRESERVE_FD could be expected to succeed with a token that is not in
+ * use, or one of
+ *
+ *  - ``EBADF``: @fd is not an open file;
+ *  - ``ENOENT``: files of this kind cannot be preserved;
+ *  - ``EBUSY``: the object behind the file is preserved already, here or in
+ *    another session, or is retrieved and not finished;
+ *  - ``EINVAL``: the session came from the previous kernel and is not finished, or
+ *    @flags or @reserved is not zero;
+ *  - ``ENOMEM``: it would be over ``RLIMIT_MEMLOCK``;
+ *  - ``EINTR``: killed while counting;
+ *  - any other errno: the handler of the file would refuse it.
+ */
+struct liveupdate_session_dry_run {
+	__u32				size;
+	__s32				fd;
+	__u32				flags;
+	__u32				reserved;
+	__u8				handler[LIVEUPDATE_HANDLER_NAME_LENGTH];
+	struct liveupdate_file_cost	cost;
+};
+
+#define LIVEUPDATE_SESSION_DRY_RUN \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_DRY_RUN)
 
 #endif /* _UAPI_LINUX_LIVEUPDATE_H */
