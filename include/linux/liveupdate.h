@@ -191,6 +191,8 @@ struct liveupdate_flb {
 bool liveupdate_enabled(void);
 int liveupdate_reboot(void);
 void liveupdate_reboot_cancel(void);
+void liveupdate_jump(void);
+void liveupdate_init_started(void);
 
 int liveupdate_register_file_handler(struct liveupdate_file_handler *handler);
 int liveupdate_unregister_file_handler(struct liveupdate_file_handler *handler);
@@ -225,6 +227,14 @@ static inline int liveupdate_reboot(void)
 }
 
 static inline void liveupdate_reboot_cancel(void)
+{
+}
+
+static inline void liveupdate_jump(void)
+{
+}
+
+static inline void liveupdate_init_started(void)
 {
 }
 

@@ -37,6 +37,7 @@
 #include <asm/early_ioremap.h>
 
 #include "kho_internal.h"
+#include "kho_phases.h"
 
 #define KHO_BAD_SPANS	16
 
@@ -228,15 +229,7 @@ static void __init drop_scratch(void)
 	}
 }
 
-/**
- * kho_take_over_map - read the previous kernel's map of preserved memory
- *
- * From here memblock stays off preserved pages by itself and may use memory
- * outside scratch.
- *
- * Context: boot, the direct map is complete.
- */
-void __init kho_take_over_map(void)
+static void __init take_over_map(void)
 {
 	struct kho_radix_walker walker = {
 		.end_pfn = max_pfn,
@@ -245,9 +238,6 @@ void __init kho_take_over_map(void)
 		.leaf = mark_leaf,
 		.bad = note_bad,
 	};
-
-	if (!kho_in.populated)
-		return;
 
 	kho_hold_begin(max_pfn);
 	if (!ram_to_read(kho_in.map_phys) || !ram_to_read(kho_in.fdt_phys)) {
@@ -288,6 +278,24 @@ void __init kho_take_over_map(void)
 		       &kho_in.fdt_phys);
 		kho_in.root = NULL;
 	}
+}
+
+/**
+ * kho_take_over_map - read the previous kernel's map of preserved memory
+ *
+ * From here memblock stays off preserved pages by itself and may use memory
+ * outside scratch.
+ *
+ * Context: boot, the direct map is complete.
+ */
+void __init kho_take_over_map(void)
+{
+	if (!kho_in.populated)
+		return;
+
+	luo_phase_boot(LUO_PHASE_MAP);
+	take_over_map();
+	luo_phase_boot(LUO_PHASE_BOOT);
 }
 
 /**

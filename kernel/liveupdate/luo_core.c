@@ -19,6 +19,7 @@
  * ``luo_call.c``      calls of handlers, traced and counted
  * ``luo_depend.c``    which file depends on which
  * ``luo_query.c``     ioctls that list what there is, and the dry run
+ * ``luo_phases.c``    where the time of a live update goes
  * ``luo_debugfs.c``   /sys/kernel/debug/liveupdate
  * ``luo_reboot.c``    from reboot() to the jump
  * ``luo_block.c``     lists of records in memory that crosses the kexec
@@ -337,6 +338,7 @@ static int __init luo_start(void)
 		goto err_free;
 
 	luo_load();
+	luo_phases_init();
 	ser->liveupdate_num = luo_num + 1;
 	luo_reboot_init(ser);
 

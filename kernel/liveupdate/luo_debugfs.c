@@ -23,6 +23,10 @@
  *                or 0), ``files``, ``users``, ``data``
  * ``stats``      ``op``, ``flb_op`` or ``ioctl``, ``calls``, ``failures``, and but for
  *                ioctls ``total_ns``, ``max_ns``
+ * ``phases``     first ``clock_khz`` of this and of the previous kernel,
+ *                ``unstable`` and ``fault``; then ``phase``, ``begin`` (of the
+ *                counter), ``cycles``, ``ns``, the last line for all together.
+ *                Empty after a cold boot
  * =============  ============================================================
  *
  * The place in a list is the number of the line: what comes or goes between two
@@ -302,6 +306,13 @@ static int luo_stats_show(struct seq_file *s, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(luo_stats);
 
+static int luo_phases_file_show(struct seq_file *s, void *unused)
+{
+	luo_phases_show(s);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(luo_phases_file);
+
 static int __init luo_debugfs_init(void)
 {
 	struct dentry *dir;
@@ -314,6 +325,7 @@ static int __init luo_debugfs_init(void)
 	debugfs_create_file("files", 0400, dir, NULL, &luo_files_fops);
 	debugfs_create_file("flb", 0400, dir, NULL, &luo_flb_fops);
 	debugfs_create_file("stats", 0400, dir, NULL, &luo_stats_fops);
+	debugfs_create_file("phases", 0400, dir, NULL, &luo_phases_file_fops);
 	return 0;
 }
 late_initcall_sync(luo_debugfs_init);

@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 #include <linux/workqueue.h>
 #include <linux/kho/abi/luo.h>
+#include <linux/kho/abi/luo_phases.h>
 
 /* luo_block.c */
 
@@ -208,6 +209,13 @@ static inline bool luo_may_retry(int err)
 
 /* luo_reboot.c */
 void luo_reboot_init(struct luo_ser *ser);
+
+/* luo_phases.c */
+void luo_phases_init(void);
+void luo_phase_leave(enum luo_phase phase);
+void luo_phase_retrieve(void);
+void luo_phase_finish(bool last);
+void luo_phases_show(struct seq_file *s);
 
 /* luo_session.c */
 

@@ -215,12 +215,14 @@ int liveupdate_reboot(void)
 	if (ret)
 		return ret;
 
+	luo_phase_leave(LUO_PHASE_FREEZE);
 	ret = luo_reboot();
 	if (ret) {
 		up_write(&luo_freeze_lock);
 		return ret;
 	}
 	luo_frozen = true;
+	luo_phase_leave(LUO_PHASE_SHUTDOWN);
 	if (luo_outgoing.count)
 		pr_info("%lu sessions are frozen\n", luo_outgoing.count);
 	return 0;

@@ -318,6 +318,7 @@ static int luo_session_ioctl_retrieve_fd(struct luo_ucmd *ucmd)
 
 	if (session->state != LUO_INCOMING)
 		return -EINVAL;
+	luo_phase_retrieve();
 	return luo_file_retrieve(session, cmd->token, &ucmd->file);
 }
 
@@ -344,6 +345,7 @@ static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
 	session->state = LUO_FINISHED;
 	if (!luo_incoming.count && !luo_incoming.lost)
 		luo_flbs_finish_rest();
+	luo_phase_finish(!READ_ONCE(luo_incoming.count));
 	return 0;
 }
 

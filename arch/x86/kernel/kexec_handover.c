@@ -23,6 +23,9 @@
 #include <asm/early_ioremap.h>
 #include <asm/kexec_handover.h>
 #include <asm/setup.h>
+#include <asm/tsc.h>
+
+#include "../../../kernel/liveupdate/kho_phases.h"
 
 /**
  * arch_kho_is_ram - is a range memory by the firmware's map?
@@ -95,4 +98,24 @@ void kho_add_setup_data(struct kimage *image, struct boot_params *params,
 			   &kho->scratch_size);
 	data->next = params->hdr.setup_data;
 	params->hdr.setup_data = params_phys + offset;
+}
+
+/**
+ * arch_luo_clock_khz - frequency of the counter that get_cycles() reads
+ *
+ * Return: kHz, 0 if it is not known.
+ */
+u32 arch_luo_clock_khz(void)
+{
+	return tsc_khz;
+}
+
+/**
+ * arch_luo_clock_unstable - is that counter not to be relied on?
+ *
+ * Return: true if its CPUs may differ, or its frequency change.
+ */
+bool arch_luo_clock_unstable(void)
+{
+	return check_tsc_unstable();
 }

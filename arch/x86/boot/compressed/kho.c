@@ -6,8 +6,6 @@
 
 #include "kho.h"
 
-#include <asm/bootparam.h>
-
 /* More areas than a kernel can have; guards against a bad length. */
 #define MAX_SCRATCH_BYTES	65536
 
@@ -22,19 +20,10 @@ struct scratch_area {
  */
 bool kho_process_scratch(kho_process_t process, unsigned long minimum, unsigned long image_size)
 {
-	struct setup_data *data;
+	const struct kho_data *kho = kho_find_data();
 	struct scratch_area *areas;
-	struct kho_data *kho;
 
-	for (data = (void *)(unsigned long)boot_params_ptr->hdr.setup_data; data;
-	     data = (void *)(unsigned long)data->next)
-		if (data->type == SETUP_KEXEC_KHO)
-			break;
-	if (!data || data->len < sizeof(*kho))
-		return false;
-
-	kho = (struct kho_data *)data->data;
-	if (!kho->scratch_addr || kho->scratch_size > MAX_SCRATCH_BYTES)
+	if (!kho || !kho->scratch_addr || kho->scratch_size > MAX_SCRATCH_BYTES)
 		return false;
 
 	areas = (void *)(unsigned long)kho->scratch_addr;

@@ -49,7 +49,8 @@ def command(test, kernels, initrd, workdir, append="", debian=None):
     cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
            "-nic", "none", "-monitor", "none", "-m", f"{test.mem}M"]
     if test.icount:
-        cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off"]
+        cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off",
+                "-rtc", "clock=vm"]
     else:
         cmd += [*accel(), "-smp", test.smp]
         if test.kernel == "debug":
