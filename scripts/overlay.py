@@ -26,10 +26,10 @@ MANIFEST = os.path.join(OUT, ".manifest.json")
 PATCHES = os.path.join(TOP, "patches")
 
 # Directories of a kernel tree that the repository may hold files for. Its
-# own scripts/ and configs/ are not the kernel's.
+# own scripts/ and configs/ are not the kernel's, but for scripts/gdb.
 ROOTS = ("Documentation", "arch", "block", "drivers", "fs", "include", "init",
          "io_uring", "ipc", "kernel", "lib", "mm", "net", "samples",
-         "security", "tools", "usr", "virt")
+         "scripts/gdb", "security", "tools", "usr", "virt")
 
 # Entries that are sorted into the kernel's file of the same name
 MAINTAINERS = "MAINTAINERS"
