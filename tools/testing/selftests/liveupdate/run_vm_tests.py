@@ -28,6 +28,7 @@ import vm_tests  # noqa: E402
 
 REPO = vm_image.REPO
 TAIL = 40
+TEST_HANDLER = "lib/tests/luo_test_handler.ko"
 print_lock = threading.Lock()
 
 
@@ -83,9 +84,11 @@ class Runner:
         self.out = opt.out.resolve()
         self.out.mkdir(parents=True, exist_ok=True)
         self.kernels = {}
+        self.modules = {}
         for name, folder in (("plain", opt.kernel), ("debug", opt.debug_kernel)):
             if (folder / "bzImage").exists():
                 self.kernels[name] = self.snapshot(name, folder / "bzImage")
+                self.modules[name] = [p for p in (folder / TEST_HANDLER,) if p.exists()]
         self.times_file = self.out / "times.json"
         try:
             self.times = json.loads(self.times_file.read_text())
@@ -117,10 +120,13 @@ class Runner:
         initrd = work / "initrd.cpio"
         progs = [test.prog] if test.prog in self.binaries else []
         debian = self.debian if "debian" in test.needs else None
+        files = list(self.opt.file)
+        if "test-handler" in test.needs:
+            files += self.modules[test.kernel]
         if debian:
             vm_image.share(work / "share", progs, self.binaries)
         else:
-            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, self.opt.file)
+            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, files)
         return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian)
 
     def missing(self, test):
