@@ -190,6 +190,47 @@ def memfd_same(mem):
             yield record
 
 
+def _flb_areas(mem):
+    for page in mem.pages_with(b"luo-test-x-v1\0", 16):
+        if mem.map[page + 80:page + 94] == b"luo-test-y-v1\0":
+            yield page
+
+
+def flb_entries(mem):
+    """Something else is wrong with each of the five records."""
+    for page in _flb_areas(mem):
+        x, y, name, same, none = (page + 16 + 64 * i for i in range(5))
+        if mem.u64(x + 56) < 1000:
+            mem.put_u64(x + 56, 1000)
+        mem.put_u64(y + 48, 0x10)
+        mem.put(name, b"n" * 48)
+        mem.put(same, b"luo-test-x-v1\0")
+        mem.put_u64(none + 56, 0)
+        yield page
+
+
+def flb_pages(mem):
+    """An area that goes on where nothing is preserved."""
+    for page in _flb_areas(mem):
+        mem.put_u64(page, 2)
+        yield page
+
+
+def flb_count(mem):
+    """More records than there is room for."""
+    for page in _flb_areas(mem):
+        mem.put_u64(page + 8, 64)
+        yield page
+
+
+def flb_address(mem):
+    """An area that is not there."""
+    for page in mem.pages_with(b"luo-v5\0", 0):
+        if mem.u64(page + 24):
+            mem.put_u64(page + 24, 0x100000)
+            yield page
+
+
 class Poker:
     """Follows the log of a VM and does what it asks for."""
 
