@@ -11,20 +11,20 @@
  * seal too few is set: the checks of these cases have to fail then, and only
  * they.
  *
- * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 disk=64 \
+ * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 \
  *          append="luo_kmemleak"
- * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 disk=64 \
+ * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 \
  *          kernels=plain \
  *          qemu="-object memory-backend-ram,id=n0,size=1G \
  *                -object memory-backend-ram,id=n1,size=1G \
  *                -numa node,memdev=n0,cpus=0 -numa node,memdev=n1,cpus=1"
- * vm-test: name=memfd_scratch stages=3 mem=2048 smp=2 timeout=120 disk=64 kernels=plain \
+ * vm-test: name=memfd_scratch stages=3 mem=2048 smp=2 timeout=120 kernels=plain \
  *          append="kho_scratch=64M,128M,64M nokaslr"
- * vm-test: name=memfd_broken_byte stages=2 mem=2048 disk=64 kernels=plain \
+ * vm-test: name=memfd_broken_byte stages=2 mem=2048 kernels=plain \
  *          append="luo_break=byte" expect=stage2.pages_4k
- * vm-test: name=memfd_broken_swap stages=2 mem=2048 disk=64 kernels=plain \
+ * vm-test: name=memfd_broken_swap stages=2 mem=2048 kernels=plain \
  *          append="luo_break=swap" expect=stage2.pages_4k
- * vm-test: name=memfd_broken_seal stages=2 mem=2048 disk=64 kernels=plain \
+ * vm-test: name=memfd_broken_seal stages=2 mem=2048 kernels=plain \
  *          append="luo_break=seal" expect=stage2.seals_all
  */
 #define _GNU_SOURCE
@@ -32,12 +32,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/mempolicy.h>
 
-#include "luo_stages.h"
+#include "luo_memfd_case.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -48,83 +47,15 @@
 
 #define SHMEM_THP	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 #define KPF_THP		(1ULL << 22)
-#define CG		"/sys/fs/cgroup"
 #define SPARSE_SIZE	(4ULL << 40)
 #define SPARSE_PAGES	1000
 #define WRITE_SEALS	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
-
-LUO_STAGE(stage1);
-LUO_STAGE(stage2);
-LUO_STAGE(stage3);
 
 static bool broken(const char *how)
 {
 	char val[16];
 
 	return luo_cmdline_get("luo_break", val, sizeof(val)) && !strcmp(val, how);
-}
-
-/*
- * CASE(name) is followed by a check of the file.  MAKE(name) comes before it
- * and gives the file; what it does after preserve() is true happens with the
- * file preserved.
- */
-struct maker {
-	int session;
-	bool done;
-};
-
-#define MAKE(name)								\
-	static int make_##name(struct __test_metadata *_metadata, struct maker *maker)
-
-#define CASE(name)								\
-	static void check_##name(struct __test_metadata *_metadata, int fd);	\
-	LUO_TEST(stage1, name)							\
-	{									\
-		struct maker maker = { luo_create_session(self->dev, #name) };	\
-		int fd;								\
-										\
-		ASSERT_LE(0, maker.session);					\
-		fd = make_##name(_metadata, &maker);				\
-		ASSERT_LE(0, fd);						\
-		if (!maker.done) {						\
-			ASSERT_EQ(0, luo_preserve_fd(maker.session, fd, 1));	\
-		}								\
-		ASSERT_EQ(0, luo_keep(maker.session));				\
-	}									\
-	LUO_TEST(stage2, name)							\
-	{									\
-		int s = luo_retrieve_session(self->dev, #name), fd;		\
-										\
-		ASSERT_LE(0, s);						\
-		fd = luo_retrieve_fd(s, 1);					\
-		ASSERT_LE(0, fd);						\
-		check_##name(_metadata, fd);					\
-		ASSERT_EQ(0, luo_finish(s));					\
-		check_##name(_metadata, fd);					\
-		ASSERT_EQ(0, luo_preserve_fd(s, fd, 1));			\
-		ASSERT_EQ(0, luo_keep(s));					\
-	}									\
-	LUO_TEST(stage3, name)							\
-	{									\
-		int s = luo_retrieve_session(self->dev, #name), fd;		\
-										\
-		ASSERT_LE(0, s);						\
-		fd = luo_retrieve_fd(s, 1);					\
-		ASSERT_LE(0, fd);						\
-		check_##name(_metadata, fd);					\
-		ASSERT_EQ(0, luo_finish(s));					\
-		close(s);							\
-		check_##name(_metadata, fd);					\
-	}									\
-	static void check_##name(struct __test_metadata *_metadata, int fd)
-
-/* Preserves early; the rest of make() then happens to a preserved file. */
-static void preserve_now(struct __test_metadata *_metadata, struct maker *maker, int fd)
-{
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, luo_preserve_fd(maker->session, fd, 1));
-	maker->done = true;
 }
 
 static void *map_fd(int fd, size_t pages)
@@ -604,67 +535,6 @@ CASE(exec_unsealed)
 	EXPECT_EQ(0777U, mode_of(fd));
 }
 
-/* ---- swapped out ---- */
-
-/* Pages that are in swap and nowhere else, give or take SWAP_SLACK. */
-static long long swapped_pages(void)
-{
-	return (luo_meminfo_kb("SwapTotal") - luo_meminfo_kb("SwapFree") -
-		luo_meminfo_kb("SwapCached")) / 4;
-}
-
-static void swap_on(struct __test_metadata *_metadata)
-{
-	char cmd[128], path[64], serial[32] = "";
-
-	for (char c = 'a'; c <= 'h'; c++) {
-		snprintf(path, sizeof(path), "/sys/block/vd%c/serial", c);
-		if (luo_read_file(path, serial, sizeof(serial)) > 0 &&
-		    !strncmp(serial, "scratch", 7)) {
-			snprintf(cmd, sizeof(cmd),
-				 "busybox mkswap /dev/vd%c && busybox swapon /dev/vd%c", c, c);
-			ASSERT_EQ(0, luo_run(cmd));
-			return;
-		}
-	}
-	ASSERT_TRUE(0);
-}
-
-#define SWAP_PAGES	2048
-/* Each CPU keeps some free slots at hand, which count as used. */
-#define SWAP_SLACK	300
-
-MAKE(swapped_out)
-{
-	long long swapped = 0;
-	int fd;
-
-	swap_on(_metadata);
-	luo_write_file(CG "/cgroup.subtree_control", "+memory");
-	mkdir(CG "/swap", 0755);
-	ASSERT_EQ(0, luo_write_file(CG "/swap/cgroup.procs", "0"));
-	fd = luo_memfd_filled("swap", 0, SWAP_PAGES, 27);
-	/* The first round starts the writing, a later one frees what is written. */
-	for (int i = 0; i < 50 && swapped < SWAP_PAGES * 3 / 4; i++) {
-		luo_write_file(CG "/swap/memory.reclaim", "8M");
-		usleep(50000);
-		swapped = swapped_pages();
-	}
-	EXPECT_LE(SWAP_PAGES * 3 / 4, swapped);
-	luo_note("%lld of %d pages were swapped out when preserved", swapped, SWAP_PAGES);
-	preserve_now(_metadata, maker, fd);
-	/* In, and there to stay. */
-	EXPECT_GT(SWAP_SLACK, swapped_pages());
-	luo_write_file(CG "/swap/memory.reclaim", "8M");
-	EXPECT_GT(SWAP_SLACK, swapped_pages());
-	return fd;
-}
-
-CASE(swapped_out)
-{
-	ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, SWAP_PAGES, 27));
-}
-
 /* ---- after the jump ---- */
 
 MAKE(ordinary_file)
@@ -695,71 +565,6 @@ CASE(ordinary_file)
 	ASSERT_EQ(0, ftruncate(fd, 64 * LUO_PAGE));
 	EXPECT_EQ(64LL * 8, luo_blocks(fd));
 	ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, 64, 28));
-}
-
-#define CHARGED		2048	/* pages */
-/* memory.stat lags behind by a batch of pages per CPU. */
-#define SLACK		(2LL << 20)
-
-LUO_TEST(stage1, charged_to_the_retriever)
-{
-	int s = luo_create_session(self->dev, "charged"), m = luo_memfd_filled("c", 0, CHARGED, 30);
-
-	ASSERT_LE(0, s);
-	ASSERT_EQ(0, luo_preserve_fd(s, m, 1));
-	ASSERT_EQ(0, luo_keep(s));
-}
-
-static long long shmem_of(const char *group)
-{
-	char path[128], buf[8192], *at;
-
-	snprintf(path, sizeof(path), CG "/%s/memory.stat", group);
-	if (luo_read_file(path, buf, sizeof(buf)) < 0)
-		return -1;
-	at = strstr(buf, "\nshmem ");
-	return at ? strtoll(at + 7, NULL, 10) : -1;
-}
-
-LUO_TEST(stage2, charged_to_the_retriever)
-{
-	const long long bytes = CHARGED * LUO_PAGE;
-	int s, fd, status;
-	pid_t pid;
-
-	ASSERT_EQ(0, luo_write_file(CG "/cgroup.subtree_control", "+memory"));
-	mkdir(CG "/small", 0755);
-	mkdir(CG "/large", 0755);
-	ASSERT_EQ(0, luo_write_file(CG "/small/memory.max", "2M"));
-
-	s = luo_retrieve_session(self->dev, "charged");
-	ASSERT_LE(0, s);
-
-	/* Too small a group: refused for now, nobody killed, nothing lost. */
-	pid = fork();
-	if (!pid) {
-		if (luo_write_file(CG "/small/cgroup.procs", "0"))
-			_exit(1);
-		_exit(luo_retrieve_fd(s, 1) == -ENOMEM ? 0 : 2);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status) {
-		TH_LOG("status %#x", status);
-	}
-	ASSERT_EQ(0, luo_write_file(CG "/large/cgroup.procs", "0"));
-	EXPECT_GT(SLACK, shmem_of("small"));
-	EXPECT_GT(SLACK, shmem_of("large"));
-
-	fd = luo_retrieve_fd(s, 1);
-	ASSERT_LE(0, fd);
-	EXPECT_LT(bytes - SLACK, shmem_of("large"));
-	ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, CHARGED, 30));
-	ASSERT_EQ(0, luo_finish(s));
-	EXPECT_LT(bytes - SLACK, shmem_of("large"));
-	EXPECT_GT(bytes + SLACK, shmem_of("large"));
-	close(s);
-	close(fd);
-	EXPECT_GT(SLACK, shmem_of("large"));
 }
 
 static void before(int stage)
