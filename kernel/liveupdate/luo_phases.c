@@ -170,29 +170,50 @@ void luo_phase_finish(bool last)
 		luo_phases_log();
 }
 
-static u64 luo_phase_ns(u64 cycles)
+static u64 luo_cycles_to_ns(u64 cycles, u32 khz)
 {
-	return mul_u64_u32_div(cycles, NSEC_PER_MSEC, arch_luo_clock_khz());
+	return mul_u64_u32_div(cycles, NSEC_PER_MSEC, khz);
 }
 
-/* What is wrong with the counter, or NULL. */
-static const char *luo_phases_fault(void)
+static u64 luo_phase_ns(u64 cycles)
 {
-	const struct luo_phase_stamp *jump = &luo_phases_in[LUO_PHASE_JUMP];
+	return luo_cycles_to_ns(cycles, arch_luo_clock_khz());
+}
+
+/**
+ * luo_clock_fault - is the counter to be believed?
+ * @stamps: the phases, by &enum luo_phase
+ * @loaded: a stamp of this kernel with real time, made not long after it started
+ * @khz_before: frequency of the counter, as the previous kernel knew it
+ * @khz: the same, as this kernel does
+ *
+ * Return: what is wrong with it, or NULL.
+ */
+const char *luo_clock_fault(const struct luo_phase_stamp *stamps,
+			    const struct luo_phase_stamp *loaded, u32 khz_before, u32 khz)
+{
+	const struct luo_phase_stamp *jump = &stamps[LUO_PHASE_JUMP];
 	u64 last = 0, cycles;
 	s64 drift;
 
-	if (!luo_phases_khz || !arch_luo_clock_khz())
+	if (!khz_before || !khz)
 		return "of unknown frequency";
 	for (unsigned int i = 0; i < LUO_NR_PHASES; i++) {
-		cycles = READ_ONCE(luo_phases_in[i].cycles);
+		cycles = READ_ONCE(stamps[i].cycles);
 		if (cycles && cycles < last)
 			return "set back";
 		last = cycles ?: last;
 	}
-	drift = luo_phases_loaded.realtime_ns - jump->realtime_ns -
-		luo_phase_ns(luo_phases_loaded.cycles - jump->cycles);
+
+	drift = loaded->realtime_ns - jump->realtime_ns -
+		luo_cycles_to_ns(loaded->cycles - jump->cycles, khz);
 	return abs(drift) > LUO_PHASES_SLACK_NS ? "not in step with real time" : NULL;
+}
+
+static const char *luo_phases_fault(void)
+{
+	return luo_clock_fault(luo_phases_in, &luo_phases_loaded, luo_phases_khz,
+			       arch_luo_clock_khz());
 }
 
 static bool luo_phases_doubtful(void)
