@@ -20,6 +20,7 @@ import time
 sys.dont_write_bytecode = True
 
 import vm_dma  # noqa: E402
+import vm_gdb  # noqa: E402
 import vm_image  # noqa: E402
 import vm_log  # noqa: E402
 import vm_poke  # noqa: E402
@@ -150,6 +151,9 @@ class Runner:
         bench = vm_dma.Bench(test, work, vm_qemu.ram_file(work)) if test.dma else None
         if bench:
             cmd += bench.qemu()
+        debugger = vm_gdb.Debugger(self.opt.kernel, self.opt.ksrc, work) if "gdb" in test.needs else None
+        if debugger:
+            cmd += debugger.qemu()
         poker = vm_poke.Poker(vm_qemu.ram_file(work)) if test.poke else None
 
         def on_line(line):
@@ -172,6 +176,8 @@ class Runner:
             problems, notes = bench.end()
             rep.problems += problems
             rep.notes += notes
+        if debugger:
+            rep.problems += debugger.end()
         vm_qemu.ram_file(work).unlink(missing_ok=True)
         (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
         (work / "scratch.img").unlink(missing_ok=True)

@@ -21,7 +21,8 @@ Keys (all optional but name):
   needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
             the kernel that was not booted, serial "other"), "debian" (no initramfs,
             but the root file system that scripts/debian-image makes), "test-handler"
-            (lib/tests/luo_test_handler.ko in /root, where it is a module)
+            (lib/tests/luo_test_handler.ko in /root, where it is a module), "gdb" (a
+            debugger that looks into the guest, see vm_gdb.py)
   dma       devices with DMA that the host feeds and watches, see vm_dma.py
   iommu     options of the IOMMU that such a test has, as QEMU wants them
   poke      1: the host can damage the memory of the guest, see vm_poke.py
