@@ -4,7 +4,7 @@
  * a dry run tells the truth and changes nothing, and one file can be taken out of
  * a session.
  *
- * vm-test: name=query stages=2 mem=1024 smp=2 append="luo_kmemleak"
+ * vm-test: name=query stages=2 mem=1024 smp=2 needs=test-handler append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "luo_stages.h"
+#include "luo_test_handler.h"
 
 #define NAME_LEN	LIVEUPDATE_SESSION_NAME_LENGTH
 #define SHMEM_THP	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
@@ -282,6 +283,72 @@ LUO_TEST(stage1, files_are_taken_out_by_the_hundred)
 		ASSERT_EQ(0U, file.token % 3);
 	EXPECT_EQ(67, nr);
 	ASSERT_EQ(0, luo_keep(s));
+	close(s);
+}
+
+LUO_TEST(stage1, a_file_that_others_need_stays)
+{
+	struct luo_test_file file = { .handler = LUO_TEST_A, .tag = 2, .value = 2 };
+	int s = luo_create_session(self->dev, "needed"), lt, a, b, c;
+
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	a = lt_file(lt, LUO_TEST_B, 1, 1);
+	file.needs = a;
+	b = lt_make(lt, &file);
+	file.tag = 3;
+	file.needs = a;
+	c = lt_make(lt, &file);
+	ASSERT_EQ(0, luo_preserve_fd(s, a, 1));
+	ASSERT_EQ(0, luo_preserve_fd(s, b, 2));
+	ASSERT_EQ(0, luo_preserve_fd(s, c, 3));
+
+	EXPECT_EQ(-EBUSY, unpreserve(s, 1));
+	EXPECT_EQ(0, unpreserve(s, 2));
+	EXPECT_EQ(-EBUSY, unpreserve(s, 1));
+	EXPECT_EQ(0, luo_preserve_fd(s, b, 2));
+	EXPECT_EQ(0, unpreserve(s, 3));
+	EXPECT_EQ(-EBUSY, unpreserve(s, 1));
+	EXPECT_EQ(0, unpreserve(s, 2));
+	EXPECT_EQ(0, unpreserve(s, 1));
+
+	/* A file whose preserve() failed does not hold anything. */
+	ASSERT_EQ(0, luo_preserve_fd(s, a, 1));
+	ASSERT_EQ(0, lt_rule(lt, 2, LUO_TEST_PRESERVE, -EIO, 0, 1));
+	EXPECT_EQ(-EIO, luo_preserve_fd(s, b, 2));
+	EXPECT_EQ(0, unpreserve(s, 1));
+	ASSERT_EQ(0, lt_clear(lt));
+
+	/* And a session that is closed as a whole goes in the right order. */
+	ASSERT_EQ(0, luo_preserve_fd(s, a, 9));
+	ASSERT_EQ(0, luo_preserve_fd(s, b, 2));
+	lt_log(lt);
+	close(s);
+	EXPECT_NE(NULL, strstr(lt_log(lt), "A 2 unpreserve 0"));
+}
+
+LUO_TEST(stage1, a_handler_need_not_know_the_cost)
+{
+	int s = luo_create_session(self->dev, "unknown"), lt, a;
+	struct liveupdate_session_next_file file;
+	struct liveupdate_session_dry_run dry;
+	struct liveupdate_file_cost none = {};
+
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	a = lt_file(lt, LUO_TEST_B, 1, 1);
+	ASSERT_EQ(0, dry_run(s, a, &dry));
+	EXPECT_EQ(0U, dry.flags);
+	EXPECT_STREQ("luo-test-b-v1", (char *)dry.handler);
+	EXPECT_EQ(0, memcmp(&none, &dry.cost, sizeof(none)));
+	ASSERT_EQ(0, luo_preserve_fd(s, a, 1));
+	EXPECT_EQ(-EBUSY, dry_run(s, a, &dry));
+	ASSERT_EQ(0, next_file(s, 0, &file));
+	EXPECT_EQ(0U, file.flags);
+	EXPECT_EQ((uint32_t)LIVEUPDATE_FILE_PRESERVED, file.state);
+	EXPECT_EQ(0, memcmp(&none, &file.cost, sizeof(none)));
 	close(s);
 }
 

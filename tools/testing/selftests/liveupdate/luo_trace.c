@@ -6,7 +6,7 @@
  * result, in the order in which they happen. What is traced right before a kexec is
  * read from a ring buffer that the next kernel still has.
  *
- * vm-test: name=trace stages=2 mem=1024 smp=1 \
+ * vm-test: name=trace stages=2 mem=1024 smp=1 needs=test-handler \
  *          append="reserve_mem=2M:4096:luotrace trace_instance=past^traceoff@luotrace"
  */
 #define _GNU_SOURCE
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "luo_stages.h"
+#include "luo_test_handler.h"
 
 #define TRACING		"/sys/kernel/tracing"
 #define PAST		TRACING "/instances/past"
@@ -28,11 +29,22 @@ LUO_STAGE(stage2);
 
 static char trace[1 << 20];
 
+/* What was traced so far goes when the file is truncated. */
+static int trace_clear(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 static int trace_start(void)
 {
 	int ret = luo_write_file(TRACING EVENTS, "1");
 
-	return ret ?: luo_write_file(TRACING "/trace", "");
+	return ret ?: trace_clear(TRACING "/trace");
 }
 
 static ssize_t trace_read(const char *path)
@@ -190,6 +202,63 @@ LUO_TEST(stage1, duration_is_that_of_the_callback)
 	close(s);
 }
 
+/* Files of the handler B need the shared state Y, and no other. */
+LUO_TEST(stage1, shared_state_is_traced)
+{
+	int s = luo_create_session(self->dev, "shared"), lt;
+
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	ASSERT_EQ(0, trace_start());
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 1, 1));
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 2, 2));
+	close(s);
+	ASSERT_LT(0, trace_read(TRACING "/trace"));
+	EXPECT_EQ(-1, trace_is(_metadata, "luo_flb_",
+			       "luo_flb_call: flb=luo-test-y-v1 op=preserve",
+			       "luo_flb_return: flb=luo-test-y-v1 op=preserve result=0",
+			       "luo_flb_call: flb=luo-test-y-v1 op=unpreserve",
+			       "luo_flb_return: flb=luo-test-y-v1 op=unpreserve result=0", NULL));
+
+	s = luo_create_session(self->dev, "shared");
+	ASSERT_EQ(0, lt_rule(lt, LUO_TEST_FLB(LUO_TEST_Y), LUO_TEST_FLB_PRESERVE, -EIO, 0, 1));
+	ASSERT_EQ(0, trace_start());
+	ASSERT_EQ(-EIO, lt_preserve(lt, s, LUO_TEST_B, 1, 1));
+	ASSERT_EQ(0, lt_clear(lt));
+	ASSERT_LT(0, trace_read(TRACING "/trace"));
+	EXPECT_EQ(-1, trace_is(_metadata, "luo_flb_",
+			       "luo_flb_call: flb=luo-test-y-v1 op=preserve",
+			       "luo_flb_return: flb=luo-test-y-v1 op=preserve result=-5", NULL));
+	close(s);
+}
+
+/* reboot() returns what freeze() said; the trace names the file and who was undone. */
+LUO_TEST(stage1, freeze_that_fails)
+{
+	int s = luo_create_session(self->dev, "cold"), lt, m = luo_memfd_filled("m", 0, 1, 1);
+
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	ASSERT_EQ(0, luo_preserve_fd(s, m, 1));
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 2, 2));
+	ASSERT_EQ(0, lt_rule(lt, 2, LUO_TEST_FREEZE, -EIO, 0, 1));
+	ASSERT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
+	ASSERT_EQ(0, trace_start());
+	ASSERT_EQ(-EIO, luo_kexec_exec());
+	ASSERT_EQ(0, lt_clear(lt));
+	ASSERT_LT(0, trace_read(TRACING "/trace"));
+	EXPECT_EQ(-1, trace_is(_metadata, "session=cold",
+			       CALL("cold", "0x1", "freeze"),
+			       RETURN("cold", "0x1", "freeze", "0"),
+			       "luo_file_call: session=cold token=0x2 handler=luo-test-b-v1 op=freeze",
+			       "luo_file_return: session=cold token=0x2 handler=luo-test-b-v1 op=freeze result=-5",
+			       CALL("cold", "0x1", "unfreeze"),
+			       RETURN("cold", "0x1", "unfreeze", "0"), NULL));
+	close(s);
+}
+
 LUO_TEST(stage1, freeze_is_traced_into_the_next_kernel)
 {
 	int s = luo_create_session(self->dev, "past"), m = luo_memfd_filled("m", 0, 4, 7);
@@ -198,7 +267,7 @@ LUO_TEST(stage1, freeze_is_traced_into_the_next_kernel)
 	close(m);
 	ASSERT_EQ(0, luo_keep(s));
 	ASSERT_EQ(0, luo_write_file(PAST EVENTS, "1"));
-	ASSERT_EQ(0, luo_write_file(PAST "/trace", ""));
+	ASSERT_EQ(0, trace_clear(PAST "/trace"));
 	ASSERT_EQ(0, luo_write_file(PAST "/tracing_on", "1"));
 }
 
