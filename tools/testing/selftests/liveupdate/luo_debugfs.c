@@ -3,7 +3,7 @@
  * Guards: what debugfs and fdinfo say of sessions and files is so, also of
  * thousands, and the phases of a live update add up to the time that it took.
  *
- * vm-test: name=debugfs stages=2 mem=1024 smp=2 append="luo_kmemleak"
+ * vm-test: name=debugfs stages=2 mem=1024 smp=2 needs=test-handler append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "luo_stages.h"
+#include "luo_test_handler.h"
 
 #define DIR		"/sys/kernel/debug/liveupdate/"
 #define ODD_NAME	"a b\\c\n\377"
@@ -235,6 +236,37 @@ LUO_TEST(stage1, thousands_are_listed_once_each)
 	close(s);
 }
 
+/* Whether there is one line of an FLB, in this state, with so many files. */
+static bool has_flb(const char *where, const char *state, int files)
+{
+	char start[128], line[256];
+
+	if (read_all("flb") < 0)
+		return false;
+	snprintf(start, sizeof(start), "direction=%s name=luo-test-y-v1 state=%s error=0 ", where,
+		 state);
+	return lines(start, line, sizeof(line)) == 1 && key(line, "files") == files &&
+	       key(line, "users") == 0;
+}
+
+LUO_TEST(stage1, shared_state_is_a_line)
+{
+	int s = luo_create_session(self->dev, "shared"), lt;
+
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	EXPECT_TRUE(has_flb("outgoing", "idle", 0));
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 1, 1));
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 2, 2));
+	EXPECT_TRUE(has_flb("outgoing", "preserved", 2)) {
+		TH_LOG("%s", text);
+	}
+	EXPECT_EQ(1, lines("direction=outgoing name=luo-test-x-v1 state=idle", NULL, 0));
+	EXPECT_LT(0, stat_of("flb_op=preserve ", "calls"));
+	ASSERT_EQ(0, luo_keep(s));
+}
+
 LUO_TEST(stage1, prepare_sessions_to_be_seen)
 {
 	int s = luo_create_session(self->dev, "clock"), m = luo_memfd_filled("m", 0, 5, 1);
@@ -280,6 +312,29 @@ LUO_TEST(stage2, incoming_sessions_and_files)
 	close(s);
 	ASSERT_LT(0, read_all("sessions"));
 	EXPECT_TRUE(has_line("direction=incoming name=clock holder=- comm=- files=2"));
+}
+
+LUO_TEST(stage2, incoming_shared_state)
+{
+	int s = luo_retrieve_session(self->dev, "shared"), lt;
+
+	ASSERT_LE(0, s);
+	/* The one that no file depends on did not travel. */
+	EXPECT_TRUE(has_flb("incoming", "waiting", 2)) {
+		TH_LOG("%s", text);
+	}
+	EXPECT_EQ(1, lines("direction=incoming ", NULL, 0));
+	ASSERT_LT(0, read_all("files"));
+	EXPECT_EQ(2, lines("direction=incoming session=shared token=", NULL, 0));
+	ASSERT_EQ(0, lt_load());
+	lt = lt_open();
+	ASSERT_LE(0, lt);
+	ASSERT_LE(0, luo_retrieve_fd(s, 1));
+	ASSERT_EQ(0, luo_finish(s));
+	EXPECT_TRUE(has_flb("incoming", "finished", 0)) {
+		TH_LOG("%s", text);
+	}
+	close(s);
 }
 
 /* Comes last: when all is finished, the log has the phases. */
