@@ -4,10 +4,11 @@
 # itself, and each brings what it needs: packages, the prepared tree, a kernel.
 
 ARCH ?= x86_64
-export ARCH KSRC J V T DEBUG LAST
+export ARCH KSRC J V T DEBUG VARIANT LAST
 
 selftests := tools/testing/selftests/liveupdate
-name := $(ARCH)$(if $(filter 1,$(DEBUG)),-debug)
+variant := $(or $(VARIANT),$(if $(filter 1,$(DEBUG)),debug))
+name := $(ARCH)$(if $(variant),-$(variant))
 vm := $(selftests)/run_vm_tests.py --kernel out/$(name)
 
 .DEFAULT_GOAL := help
@@ -84,5 +85,6 @@ deps:
 
 #:
 #: ARCH=arm64   the other architecture      DEBUG=1  the debug kernel
+#: VARIANT=kcsan  the one that finds races
 #: KSRC=path    another 6.12.y tree         T=name   one test
 #: J=n          jobs                        V=1      show the commands

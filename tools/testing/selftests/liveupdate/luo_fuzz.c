@@ -25,7 +25,8 @@
  * Where the kernel has kcov, operations that reach new code of live update are
  * remembered with what led to them, and done again with changes.
  *
- * vm-test: name=fuzz stages=3 debug-stages=2 mem=1024 smp=2 timeout=60
+ * vm-test: name=fuzz stages=3 debug-stages=2 mem=1024 smp=2 timeout=60 \
+ *          kernels=plain,debug,kcsan
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -7,15 +7,15 @@
  * of them tries to reboot. What comes of a single call is chance; what must hold is
  * said in the tests: only documented errors, one winner wherever there can be one,
  * files of one piece, nothing left over, and nothing that the debug kernel's
- * lockdep and KASAN has to say. The first kexec
+ * lockdep and KASAN, or KCSAN in its own kernel, has to say. The first kexec
  * happens in the middle of it.
  *
  * luox_storm_secs=N is for how long, in each kernel:
  *
  *	run_vm_tests.py --test storm --timeout-scale 20 --append luox_storm_secs=300
  *
- * vm-test: name=storm stages=2 mem=1024 smp=4 debug-smp=4 kernels=debug \
- *          timeout=60
+ * vm-test: name=storm stages=2 mem=1024 smp=4 debug-smp=4 kernels=debug,kcsan \
+ *          timeout=60 append="kcsan.skip_watch=20"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,6 +40,7 @@
 #define CLAIM_FILES	3
 #define CLAIM_PAGES	4
 #define WORDS		(LUO_PAGE / 8)
+#define KCSAN		"/sys/kernel/debug/kcsan"
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
@@ -435,6 +436,21 @@ static void storm_end(bool reboot)
 		 preserved, retrieved, refused);
 }
 
+/* In the kernel that looks for races it does so. */
+static void races_are_looked_for(struct __test_metadata *_metadata)
+{
+	char buf[4096] = "", *at;
+	long watched;
+
+	if (luo_read_file(KCSAN, buf, sizeof(buf)) < 0)
+		return;
+	EXPECT_NE(NULL, strstr(buf, "enabled: 1"));
+	at = strstr(buf, "setup_watchpoints: ");
+	watched = at ? atol(at + strlen("setup_watchpoints: ")) : 0;
+	EXPECT_LT(100, watched);
+	luo_note("%ld accesses were watched for races", watched);
+}
+
 static void nothing_is_left(struct __test_metadata *_metadata)
 {
 	for (int i = 0; i < NAMES; i++) {
@@ -457,6 +473,7 @@ LUO_TEST(stage1, a_storm_leaves_nothing_behind)
 	storm_end(false);
 	ASSERT_STREQ("", wrong);
 	EXPECT_LT(0, preserved);
+	races_are_looked_for(_metadata);
 	nothing_is_left(_metadata);
 }
 
@@ -524,6 +541,7 @@ LUO_TEST(stage2, one_winner_at_a_time)
 	ASSERT_STREQ("", wrong);
 	EXPECT_LT(0, retrieved);
 	EXPECT_LT(0, refused);
+	races_are_looked_for(_metadata);
 
 	for (int i = 0; i < CLAIMS; i++) {
 		char name[32];
@@ -551,6 +569,12 @@ LUO_TEST(stage2, one_winner_at_a_time)
 	ASSERT_EQ(0, luo_finish(anchor));
 }
 
+/* Is on already, if that was asked for when the kernel was built. */
+static void before(int stage)
+{
+	luo_write_file(KCSAN, "on");
+}
+
 static int next(int stage)
 {
 	char secs[64];
@@ -568,7 +592,7 @@ static int next(int stage)
 
 int main(void)
 {
-	static const struct luo_stages stages = { .last = 2, .next = next };
+	static const struct luo_stages stages = { .last = 2, .before = before, .next = next };
 
 	return luo_stages_main(&stages);
 }

@@ -46,6 +46,8 @@ def options():
                      help="directory with bzImage and config (default: %(default)s)")
     par.add_argument("--debug-kernel", type=pathlib.Path, default=REPO / "out/x86_64-debug",
                      help="the same, with debugging on (default: %(default)s)")
+    par.add_argument("--kcsan-kernel", type=pathlib.Path, default=REPO / "out/x86_64-kcsan",
+                     help="the same, for data races (default: %(default)s)")
     par.add_argument("--ksrc", type=pathlib.Path, default=REPO / "out/linux",
                      help="kernel tree with kselftest_harness.h (default: %(default)s)")
     par.add_argument("--out", type=pathlib.Path, default=REPO / "out/selftests",
@@ -86,7 +88,8 @@ class Runner:
         self.out.mkdir(parents=True, exist_ok=True)
         self.kernels = {}
         self.modules = {}
-        for name, folder in (("plain", opt.kernel), ("debug", opt.debug_kernel)):
+        for name, folder in (("plain", opt.kernel), ("debug", opt.debug_kernel),
+                             ("kcsan", opt.kcsan_kernel)):
             if (folder / "bzImage").exists():
                 self.kernels[name] = self.snapshot(name, folder / "bzImage")
                 self.modules[name] = [p for p in (folder / TEST_HANDLER,) if p.exists()]

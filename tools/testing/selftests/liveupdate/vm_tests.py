@@ -7,14 +7,15 @@ configuration:
     vm-test: name=memfd stages=2 mem=2048 append="kho_scratch=64M,64M,64M"
 
 Keys (all optional but name):
-  name      what --test selects; "@debug" is appended for the debug kernel
+  name      what --test selects; "@debug" is appended for the debug kernel,
+            "@kcsan" for the one that looks for data races
   stages    kernels that the program runs through, the first one included;
             debug-stages: fewer on the debug kernel, which takes ten times as long
-  kernels   comma list of plain, debug
+  kernels   comma list of plain, debug, kcsan (not unless it is said)
   mem       guest memory in MiB;  debug-mem: the same on the debug kernel
   smp       CPUs, as QEMU wants it;  debug-smp: the same on the debug kernel,
             where more than the host has only wait for each other (2)
-  timeout   seconds on the plain kernel; the debug kernel gets four times that
+  timeout   seconds on the plain kernel; the others get four times that
   append    words for the kernel command line; a word "-WORD" takes one off
   qemu      further QEMU options
   disk      MiB of an empty, writable disk with the serial "scratch"
@@ -69,7 +70,7 @@ class VmTest:
     @property
     def ident(self):
         """Name as the user sees it."""
-        return self.name + ("@debug" if self.kernel == "debug" else "")
+        return self.name + ("" if self.kernel == "plain" else f"@{self.kernel}")
 
     @property
     def prog(self):
@@ -95,8 +96,9 @@ def _parse(source, words):
         for key in ("stages", "mem", "disk"):
             setattr(test, key, int(k.pop(key, getattr(test, key))))
         test.timeout = float(k.pop("timeout", test.timeout))
-        if kernel == "debug":
+        if kernel != "plain":
             test.timeout *= 4
+        if kernel == "debug":
             test.mem = int(debug_mem or max(test.mem, 1024))
         test.smp = k.pop("smp", test.smp)
         debug_smp = k.pop("debug-smp", "2")
