@@ -244,6 +244,22 @@ static void show_trace(const struct fz_model *m, int stage)
 	}
 }
 
+static void show_model(void)
+{
+	for (int s = 0; s < FZ_SESSIONS; s++)
+		if (model->sessions[s].state != FZ_NONE)
+			printf("# session %d: fuzz-%d, state %d\n", s, model->sessions[s].name,
+			       model->sessions[s].state);
+	for (int o = 0; o < FZ_OBJECTS; o++) {
+		struct fz_object *obj = &model->objects[o];
+
+		if (obj->used)
+			printf("# object %d: fd %d, held %d by %d as %#llx, seals %#x, size %lld\n",
+			       o, object_fd(o), obj->hold, obj->session,
+			       (unsigned long long)obj->token, obj->seals, (long long)obj->size);
+	}
+}
+
 static struct fz_model *first_model;	/* what the previous kernel did */
 
 static void fail(const char *when)
@@ -251,6 +267,7 @@ static void fail(const char *when)
 	printf("# fuzz: %s: %s\n", when, complaint);
 	printf("# fuzz: seed %llu, operation %lu, the last of these %u:\n",
 	       (unsigned long long)model->seed, nr_ops, model->nr_trace);
+	show_model();
 	if (first_model)
 		show_trace(first_model, luo_stage() - 1);
 	show_trace(model, luo_stage());
