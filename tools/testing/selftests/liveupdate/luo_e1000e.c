@@ -303,3 +303,36 @@ long nic_sysfs_config(const char *bdf, unsigned int at, unsigned int len)
 	close(fd);
 	return ret ? ret : (long)val;
 }
+
+int nic_sysfs_config_write(const char *bdf, unsigned int at, const void *buf, size_t len)
+{
+	char path[300];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), SYS_DEVICES "/%s/config", bdf);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = pwrite(fd, buf, len, at) == (ssize_t)len ? 0 : -EIO;
+	close(fd);
+	return ret;
+}
+
+/* Changes nothing that matters, and is seen by the host. */
+int nic_interrupt_line(const char *bdf, unsigned char val)
+{
+	return nic_sysfs_config_write(bdf, PCI_INTERRUPT_LINE, &val, 1);
+}
+
+/* A file that stands for a device, of CONFIG_PCI_LIVEUPDATE_TEST, or a negative errno. */
+int nic_device_file(const char *bdf)
+{
+	int fd = open("/dev/luo_pci_test", O_RDWR | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, bdf, strlen(bdf)) < 0 ? -errno : fd;
+	if (ret < 0)
+		close(fd);
+	return ret;
+}

@@ -20,6 +20,9 @@
 #define NIC_MEM_SIZE		(NIC_BUF_OFFSET + NIC_RING * NIC_BUF_SIZE)
 #define NIC_IOVA		0x100200000ULL	/* vm_dma.py watches what is there physically */
 
+#define NIC_MARK_FIRST		0xa5		/* interrupt lines that vm_dma.py looks for */
+#define NIC_MARK_LAST		0x5a
+
 #define NIC_RCTL		0x0100
 #define NIC_RCTL_EN		0x00000002U
 #define NIC_RDBAL		0x2800
@@ -51,5 +54,8 @@ int nic_config_write(const struct nic *nic, unsigned int at, const void *buf, si
 uint32_t nic_read(const struct nic *nic, unsigned int reg);
 void nic_write(const struct nic *nic, unsigned int reg, uint32_t val);
 long nic_sysfs_config(const char *bdf, unsigned int at, unsigned int len);
+int nic_sysfs_config_write(const char *bdf, unsigned int at, const void *buf, size_t len);
+int nic_interrupt_line(const char *bdf, unsigned char val);
+int nic_device_file(const char *bdf);
 
 #endif /* LUO_E1000E_H */

@@ -7,6 +7,7 @@ The guest prints, for device N,
 
     dma: N map OFFSET PHYS LENGTH    where a part of its memfd is
     dma: N send                      start sending
+    dma: N quiet                     stop sending
 
 From then on frames leave at RATE per second, each with a number and the time,
 and the buffers are polled: the I-th frame that the device takes is in the I-th
@@ -15,7 +16,14 @@ the time in which this process itself did not run.
 
 Verdicts:
   stop   frames land before the kexec, and none after it
-  run    frames land all the time, none is lost, and none is late
+  run    frames land all the time, none is lost, and none is late; the IOMMU
+         is never switched off; and what "quiet" says
+  quiet  the guest has no frames sent; nothing is written to the config space of
+         the device between two marks, and to that of the root port above it
+         nothing that matters
+  none   nothing in particular
+
+The marks are writes of 0xa5 and 0x5a to the interrupt line of the second device.
 
 Witnesses, from QEMU's trace points: writes to config space, and the IOMMU
 being switched.  The memory that is physically where the device's addresses
@@ -27,6 +35,7 @@ Run as a program it is the sender and watcher, with commands on standard input.
 import json
 import mmap
 import pathlib
+import re
 import select
 import socket
 import struct
@@ -48,6 +57,25 @@ LATE = 0.100
 
 APPEND = f"intel_iommu=on memmap={IOVA_SIZE >> 20}M${IOVA:#x}"
 TRACES = ("pci_cfg_write", "vtd_dmar_enable", "vtd_dmar_fault")
+
+
+CFG_WRITE = re.compile(r"pci_cfg_write \S+ ([0-9a-f:.]+) @(0x[0-9a-f]+) <- (0x[0-9a-f]+)")
+IOMMU_SWITCH = re.compile(r"vtd_dmar_enable enable (\d)")
+INTERRUPT_LINE = 0x3c
+MARKS = (0xa5, 0x5a)
+# Base addresses, bus numbers and windows.  Status words lie between.
+PORT_KEEPS = (range(0x10, 0x1e), range(0x20, 0x34))
+COMMAND, COMMAND_ON = 0x04, 0x06
+
+
+def slot(num):
+    """A device as the traces name it."""
+    return f"{num + 1:02x}:00.0"
+
+
+def port_slot(num):
+    """The root port above it."""
+    return f"00:{num + 8:02x}.0"
 
 
 class Device:
@@ -134,6 +162,8 @@ def serve(ram, ports):
                     dev.marks.setdefault(cmd[1], [now, len(dev.landed)])
             elif cmd[0] == "map":
                 devices[cmd[1]].map(*cmd[2:])
+            elif cmd[0] == "quiet":
+                devices[cmd[1]].sending = False
             elif cmd[0] == "send":
                 devices[cmd[1]].sending = True
                 devices[cmd[1]].due = now
@@ -191,8 +221,8 @@ class Bench:
             words = msg[5:].split()
             if words[1] == "map":
                 self._tell("map", int(words[0]), *(int(w, 0) for w in words[2:5]))
-            elif words[1] == "send":
-                self._tell("send", int(words[0]))
+            elif words[1] in ("send", "quiet"):
+                self._tell(words[1], int(words[0]))
         elif not user and "Starting new kernel" in msg:
             self._tell("mark", "jump")
         elif user and msg.startswith("luo-vm: BEGIN stage=2"):
@@ -200,8 +230,60 @@ class Bench:
         elif user and msg.startswith("luo-vm: END"):
             self._tell("mark", "end")
 
+    def _writes(self):
+        """What the trace has up to the second mark: ([(slot, address, value)] of the writes to
+        config space from the first mark on, [value] of the IOMMU's switch), or None."""
+        writes, switched = [], []
+        state = 0
+        with open(self.trace, encoding="ascii", errors="replace") as src:
+            for line in src:
+                match = IOMMU_SWITCH.search(line)
+                if match:
+                    switched.append(match.group(1))
+                match = CFG_WRITE.search(line)
+                if not match:
+                    continue
+                write = (match.group(1), int(match.group(2), 16), int(match.group(3), 16))
+                if write[:2] == (slot(1), INTERRUPT_LINE) and write[2] == MARKS[state]:
+                    state += 1
+                    if state == len(MARKS):
+                        return writes, switched
+                elif state:
+                    writes.append(write)
+        return None
+
+    def _quiet(self, num, run):
+        """(problems, what was seen) of a device that nobody may write to."""
+        found = self._writes()
+        if found is None:
+            return ["the marks are not in the trace"], "no marks"
+        writes, switched = found
+        dev = [w for w in writes if w[0] == slot(num)]
+        port = [w for w in writes if w[0] == port_slot(num)]
+        bad = dev + [w for w in port if any(w[1] in r for r in PORT_KEEPS)]
+        bad += [w for w in port if w[1] == COMMAND and w[2] & COMMAND_ON != COMMAND_ON]
+        problems = [f"{w[0]} @{w[1]:#x} <- {w[2]:#x} was written" for w in bad]
+        if run and switched != ["1"]:
+            problems.append(f"the IOMMU was switched: {' '.join(switched)}")
+        return problems, (
+            f"{len(writes)} config writes from reboot() on, {len(dev)} to the device, {len(port)} to its port")
+
     def end(self):
         """Ends the sender.  Returns (problems, notes)."""
+        problems, notes = [], []
+        for num, verdict in enumerate(self.verdicts):
+            if verdict in ("quiet", "run"):
+                got = self._quiet(num, verdict == "run")
+                problems += got[0]
+                notes.append(f"device {num}: {got[1]}")
+        if {"run", "stop"} & set(self.verdicts):
+            got = self._frames()
+            problems += got[0]
+            notes += got[1]
+        return problems, notes
+
+    def _frames(self):
+        """(problems, notes) of all devices that were sent to."""
         if not self.proc:
             return ["no device was told to be watched"], []
         self._tell("end")
@@ -215,6 +297,8 @@ class Bench:
         if res["untranslated"]:
             problems.append("DMA went through untranslated")
         for num, (verdict, dev) in enumerate(zip(self.verdicts, res["devices"])):
+            if verdict not in ("run", "stop"):
+                continue
             got = judge(verdict, dev, res["gaps"])
             problems += [f"device {num}: {p}" for p in got[0]]
             notes.append(f"device {num}: {got[1]}")
@@ -250,12 +334,10 @@ def judge(verdict, dev, gaps):
     elif verdict == "run":
         if not between or not after:
             problems.append("frames stopped landing")
-        if lost:
-            problems.append(f"{lost} frames lost")
+        if dev["sent"] != len(landed):
+            problems.append(f"of {dev['sent']} frames {len(landed)} landed")
         if worst > LATE:
             problems.append(f"a frame came {worst * 1e3:.1f} ms late")
-    else:
-        problems.append(f"no verdict {verdict}")
     return problems, seen
 
 

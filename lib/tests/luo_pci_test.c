@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A file handler that preserves PCI devices, for tests of the PCI core.
+ */
+
+/**
+ * DOC: PCI live update test handler
+ *
+ * A file of /dev/luo_pci_test stands for the device whose name was written to it.
+ * Preserving the file preserves the device in the PCI core and nowhere else: no
+ * IOMMU, no driver, no interrupts. In the next kernel retrieving the file claims the
+ * device, and finishing it makes the device an ordinary one.
+ *
+ * The number that crosses the kexec is segment << 16 | requester ID.
+ *
+ * Locks: none. The device of a file is set once.
+ */
+
+#define pr_fmt(fmt) "luo_pci_test: " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/liveupdate.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/pci_liveupdate.h>
+#include <linux/uaccess.h>
+
+static int luo_pci_test_open(struct inode *inode, struct file *file)
+{
+	file->private_data = NULL;
+	return 0;
+}
+
+static ssize_t luo_pci_test_write(struct file *file, const char __user *buf, size_t len,
+				  loff_t *pos)
+{
+	unsigned int segment, bus, dev, fn;
+	struct pci_dev *pdev;
+	char name[32] = "";
+
+	if (len >= sizeof(name))
+		return -EINVAL;
+	if (copy_from_user(name, buf, len))
+		return -EFAULT;
+	if (sscanf(name, "%x:%x:%x.%x", &segment, &bus, &dev, &fn) != 4)
+		return -EINVAL;
+	pdev = pci_get_domain_bus_and_slot(segment, bus, PCI_DEVFN(dev, fn));
+	if (!pdev)
+		return -ENODEV;
+	if (cmpxchg(&file->private_data, NULL, pdev)) {
+		pci_dev_put(pdev);
+		return -EBUSY;
+	}
+	return len;
+}
+
+static int luo_pci_test_release(struct inode *inode, struct file *file)
+{
+	pci_dev_put(file->private_data);
+	return 0;
+}
+
+static const struct file_operations luo_pci_test_fops = {
+	.owner = THIS_MODULE,
+	.open = luo_pci_test_open,
+	.write = luo_pci_test_write,
+	.release = luo_pci_test_release,
+};
+
+static int luo_pci_test_release_claimed(struct inode *inode, struct file *file)
+{
+	struct pci_dev *pdev = file->private_data;
+
+	if (pdev)
+		pci_disable_device(pdev);
+	pci_dev_put(pdev);
+	return 0;
+}
+
+/* A file that was retrieved, with an enabled device. */
+static const struct file_operations luo_pci_test_claimed_fops = {
+	.owner = THIS_MODULE,
+	.release = luo_pci_test_release_claimed,
+};
+
+static bool luo_pci_test_can_preserve(struct liveupdate_file_handler *handler, struct file *file)
+{
+	return file->f_op == &luo_pci_test_claimed_fops ||
+	       (file->f_op == &luo_pci_test_fops && file->private_data);
+}
+
+static int luo_pci_test_preserve(struct liveupdate_file_op_args *args)
+{
+	struct pci_dev *pdev = args->file->private_data;
+
+	args->serialized_data = (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
+	return pci_liveupdate_preserve(pdev);
+}
+
+static void luo_pci_test_unpreserve(struct liveupdate_file_op_args *args)
+{
+	pci_liveupdate_unpreserve(args->file->private_data);
+}
+
+static int luo_pci_test_retrieve(struct liveupdate_file_op_args *args)
+{
+	struct pci_dev *pdev;
+	struct file *file;
+	int ret;
+
+	pdev = pci_liveupdate_find(args->serialized_data >> 16, args->serialized_data & 0xffff);
+	if (!pdev)
+		return -ENODEV;
+	file = anon_inode_getfile("[luo_pci_test]", &luo_pci_test_claimed_fops, NULL, O_RDWR);
+	if (IS_ERR(file)) {
+		pci_dev_put(pdev);
+		return PTR_ERR(file);
+	}
+	ret = pci_liveupdate_claim(pdev);
+	if (ret) {
+		fput(file);
+		pci_dev_put(pdev);
+		return ret;
+	}
+	file->private_data = pdev;
+	args->file = file;
+	return 0;
+}
+
+static void luo_pci_test_finish(struct liveupdate_file_op_args *args)
+{
+	pci_liveupdate_finish(args->serialized_data >> 16, args->serialized_data & 0xffff);
+}
+
+static unsigned long luo_pci_test_get_id(struct file *file)
+{
+	return (unsigned long)file->private_data;
+}
+
+static const struct liveupdate_file_ops luo_pci_test_ops = {
+	.can_preserve = luo_pci_test_can_preserve,
+	.preserve = luo_pci_test_preserve,
+	.unpreserve = luo_pci_test_unpreserve,
+	.retrieve = luo_pci_test_retrieve,
+	.finish = luo_pci_test_finish,
+	.get_id = luo_pci_test_get_id,
+	.owner = THIS_MODULE,
+};
+
+static struct liveupdate_file_handler luo_pci_test_handler = {
+	.ops = &luo_pci_test_ops,
+	.compatible = "luo-pci-test-v1",
+};
+
+static struct miscdevice luo_pci_test_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "luo_pci_test",
+	.fops = &luo_pci_test_fops,
+	.mode = 0600,
+};
+
+static int __init luo_pci_test_init(void)
+{
+	int ret;
+
+	if (!liveupdate_enabled())
+		return 0;
+	ret = liveupdate_register_file_handler(&luo_pci_test_handler);
+	if (ret)
+		return ret;
+	ret = pci_liveupdate_register(&luo_pci_test_handler);
+	if (ret)
+		goto err_handler;
+	ret = misc_register(&luo_pci_test_misc);
+	if (ret)
+		goto err_pci;
+	return 0;
+
+err_pci:
+	pci_liveupdate_unregister(&luo_pci_test_handler);
+err_handler:
+	liveupdate_unregister_file_handler(&luo_pci_test_handler);
+	return ret;
+}
+late_initcall(luo_pci_test_init);
