@@ -7,9 +7,11 @@
  * DOC: PCI live update test handler
  *
  * A file of /dev/luo_pci_test stands for the device whose name was written to it.
- * Preserving the file preserves the device in the PCI core and nowhere else: no
- * IOMMU, no driver, no interrupts. In the next kernel retrieving the file claims the
- * device, and finishing it makes the device an ordinary one.
+ * Preserving the file preserves the device in the PCI core and, if its DMA goes
+ * through page tables of a user, in the IOMMU core: no driver, no interrupts. In the
+ * next kernel retrieving the file claims the device, and finishing it makes the
+ * device an ordinary one. There nobody takes the page tables over for a user: they
+ * stay what they are until then.
  *
  * The number that crosses the kexec is segment << 16 | requester ID.
  *
@@ -21,6 +23,8 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/iommu.h>
+#include <linux/iommu_liveupdate.h>
 #include <linux/liveupdate.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -95,14 +99,29 @@ static bool luo_pci_test_can_preserve(struct liveupdate_file_handler *handler, s
 static int luo_pci_test_preserve(struct liveupdate_file_op_args *args)
 {
 	struct pci_dev *pdev = args->file->private_data;
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
+	int ret;
 
 	args->serialized_data = (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
-	return pci_liveupdate_preserve(pdev);
+	args->private_data = NULL;
+	ret = pci_liveupdate_preserve(pdev);
+	if (ret || !domain || domain->type != IOMMU_DOMAIN_UNMANAGED)
+		return ret;
+	ret = iommu_liveupdate_preserve(&pdev->dev);
+	if (ret)
+		pci_liveupdate_unpreserve(pdev);
+	else
+		args->private_data = pdev;
+	return ret;
 }
 
 static void luo_pci_test_unpreserve(struct liveupdate_file_op_args *args)
 {
-	pci_liveupdate_unpreserve(args->file->private_data);
+	struct pci_dev *pdev = args->file->private_data;
+
+	if (args->private_data)
+		iommu_liveupdate_unpreserve(&pdev->dev);
+	pci_liveupdate_unpreserve(pdev);
 }
 
 static int luo_pci_test_retrieve(struct liveupdate_file_op_args *args)
@@ -132,7 +151,15 @@ static int luo_pci_test_retrieve(struct liveupdate_file_op_args *args)
 
 static void luo_pci_test_finish(struct liveupdate_file_op_args *args)
 {
-	pci_liveupdate_finish(args->serialized_data >> 16, args->serialized_data & 0xffff);
+	u32 segment = args->serialized_data >> 16;
+	u16 bdf = args->serialized_data & 0xffff;
+	struct pci_dev *pdev;
+
+	pdev = pci_liveupdate_find(segment, bdf);
+	if (pdev)
+		iommu_liveupdate_finish(&pdev->dev);
+	pci_liveupdate_finish(segment, bdf);
+	pci_dev_put(pdev);
 }
 
 static unsigned long luo_pci_test_get_id(struct file *file)
@@ -174,11 +201,18 @@ static int __init luo_pci_test_init(void)
 	ret = pci_liveupdate_register(&luo_pci_test_handler);
 	if (ret)
 		goto err_handler;
-	ret = misc_register(&luo_pci_test_misc);
+	ret = IS_ENABLED(CONFIG_IOMMU_LIVEUPDATE) ?
+	      iommu_liveupdate_register(&luo_pci_test_handler) : 0;
 	if (ret)
 		goto err_pci;
+	ret = misc_register(&luo_pci_test_misc);
+	if (ret)
+		goto err_iommu;
 	return 0;
 
+err_iommu:
+	if (IS_ENABLED(CONFIG_IOMMU_LIVEUPDATE))
+		iommu_liveupdate_unregister(&luo_pci_test_handler);
 err_pci:
 	pci_liveupdate_unregister(&luo_pci_test_handler);
 err_handler:

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * IOMMUs that keep translating while the kernel is replaced.
+ *
+ * The first part is for file handlers of the Live Update Orchestrator, the second
+ * for drivers of IOMMUs, the third is what the IOMMU core calls. See
+ * drivers/iommu/liveupdate.c.
+ */
+#ifndef _LINUX_IOMMU_LIVEUPDATE_H
+#define _LINUX_IOMMU_LIVEUPDATE_H
+
+#include <linux/errno.h>
+#include <linux/list.h>
+#include <linux/types.h>
+
+struct device;
+struct iommu_domain;
+struct iommu_liveupdate_ser;
+struct iommu_ops;
+struct liveupdate_file_handler;
+
+/**
+ * struct iommu_liveupdate_driver - what the driver of an IOMMU can do
+ * @list: in the list of drivers
+ * @name: goes into the record, with a version
+ * @ops: by which its devices are known
+ * @unit_id: the number of the unit of a device, the same in the next kernel
+ * @preserve_unit: fill in the entry of the unit of a device
+ * @unpreserve_unit: undo that
+ * @preserve_domain: preserve the page tables of a domain, fill in its entry
+ * @unpreserve_domain: undo that
+ * @preserve_device: enter a device in the tables for the next kernel, fill in its
+ *	entry. The entry of the unit is filled in.
+ * @unpreserve_device: undo that
+ * @restore_domain: make a domain of what came in. Attaching it to its devices
+ *	afterwards must not touch the hardware. Returns an ERR_PTR() on failure.
+ * @block_device: have the IOMMU refuse the DMA of an incoming device
+ *
+ * All may sleep. Errors are logged by those who find them.
+ */
+struct iommu_liveupdate_driver {
+	struct list_head list;
+	const char *name;
+	const struct iommu_ops *ops;
+	u64 (*unit_id)(struct device *dev);
+	int (*preserve_unit)(struct device *dev, struct iommu_liveupdate_ser *unit);
+	void (*unpreserve_unit)(struct iommu_liveupdate_ser *unit);
+	int (*preserve_domain)(struct iommu_domain *domain, struct iommu_liveupdate_ser *ser);
+	void (*unpreserve_domain)(struct iommu_domain *domain, struct iommu_liveupdate_ser *ser);
+	int (*preserve_device)(struct device *dev, const struct iommu_liveupdate_ser *unit,
+			       struct iommu_domain *domain, struct iommu_liveupdate_ser *ser);
+	void (*unpreserve_device)(struct device *dev, const struct iommu_liveupdate_ser *unit);
+	struct iommu_domain *(*restore_domain)(struct device *dev,
+					       const struct iommu_liveupdate_ser *ser);
+	void (*block_device)(struct device *dev);
+};
+
+typedef int iommu_liveupdate_fn(const struct iommu_liveupdate_ser *device, void *data);
+
+#ifdef CONFIG_IOMMU_LIVEUPDATE
+
+int iommu_liveupdate_register(struct liveupdate_file_handler *handler);
+int iommu_liveupdate_unregister(struct liveupdate_file_handler *handler);
+int iommu_liveupdate_preserve(struct device *dev);
+void iommu_liveupdate_unpreserve(struct device *dev);
+void iommu_liveupdate_finish(struct device *dev);
+
+void iommu_liveupdate_register_driver(struct iommu_liveupdate_driver *driver);
+const struct iommu_liveupdate_ser *iommu_liveupdate_unit(const char *driver, u64 id);
+const struct iommu_liveupdate_ser *iommu_liveupdate_device(u64 unit, u32 segment, u16 bdf);
+int iommu_liveupdate_for_each_device(u64 unit, u64 domain, iommu_liveupdate_fn *fn, void *data);
+
+struct iommu_domain *iommu_liveupdate_first_domain(struct device *dev,
+						   struct iommu_domain *domain);
+void iommu_liveupdate_reject_all(void);
+
+#else /* CONFIG_IOMMU_LIVEUPDATE */
+
+static inline int iommu_liveupdate_register(struct liveupdate_file_handler *handler)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int iommu_liveupdate_unregister(struct liveupdate_file_handler *handler)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int iommu_liveupdate_preserve(struct device *dev)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void iommu_liveupdate_unpreserve(struct device *dev)
+{
+}
+
+static inline void iommu_liveupdate_finish(struct device *dev)
+{
+}
+
+static inline struct iommu_domain *iommu_liveupdate_first_domain(struct device *dev,
+								 struct iommu_domain *domain)
+{
+	return domain;
+}
+
+static inline void iommu_liveupdate_reject_all(void)
+{
+}
+
+#endif /* CONFIG_IOMMU_LIVEUPDATE */
+
+#endif /* _LINUX_IOMMU_LIVEUPDATE_H */
