@@ -73,8 +73,9 @@ void luo_file_log(const char *level, struct luo_file *lf, const char *fmt, ...)
 	va_start(args, fmt);
 	vaf.fmt = fmt;
 	vaf.va = &args;
-	luo_session_log(level, lf->session, "token %#llx: %s: %pV", lf->token,
-			lf->compatible, &vaf);
+	/* Like the name of the session, it may come from the previous kernel. */
+	luo_session_log(level, lf->session, "token %#llx: %*pE: %pV", lf->token,
+			(int)strlen(lf->compatible), lf->compatible, &vaf);
 	va_end(args);
 }
 
