@@ -272,6 +272,18 @@ static void memfd_luo_unpreserve(struct liveupdate_file_op_args *args)
 	shmem_unlock_mapping(args->file->f_mapping);
 }
 
+/*
+ * Mainline makes every memfd executable before it sets the seals, and F_SEAL_EXEC on
+ * an executable file adds the seals against writing.
+ */
+static void memfd_luo_warn_mainline(u32 seals)
+{
+	if (seals & F_SEAL_EXEC &&
+	    (seals & MEMFD_LUO_WRITE_SEALS) != MEMFD_LUO_WRITE_SEALS &&
+	    !liveupdate_next_has_record())
+		pr_warn_once("a memfd with F_SEAL_EXEC comes out of a mainline kernel sealed against writing\n");
+}
+
 static int memfd_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct memfd_luo *m = args->private_data;
@@ -289,6 +301,7 @@ static int memfd_luo_freeze(struct liveupdate_file_op_args *args)
 		m->frozen = true;
 	}
 	inode_unlock(inode);
+	memfd_luo_warn_mainline(ser->seals);
 	return 0;
 }
 

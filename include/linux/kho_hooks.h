@@ -19,6 +19,8 @@ struct resource;
 
 /* Provided by the architecture. */
 bool arch_kho_is_ram(phys_addr_t phys, u64 size);
+int arch_kho_find_record(const void *kernel, size_t size, const void **record,
+			 size_t *record_size);
 
 /* setup_arch() */
 void kho_populate(phys_addr_t fdt_phys, u64 fdt_len, phys_addr_t scratch_phys, u64 scratch_len);
@@ -42,6 +44,7 @@ void kho_fill_boot_data(u64 *fdt_phys, u64 *fdt_size, u64 *scratch_phys, u64 *sc
 int kho_locate_mem_hole(struct kexec_buf *kbuf, int (*func)(struct resource *, void *));
 bool kho_image_needs_no_digest(struct kimage *image);
 int kho_check_image(struct kimage *image);
+void kho_image_free(struct kimage *image);
 
 #else /* CONFIG_KEXEC_HANDOVER */
 
@@ -99,6 +102,10 @@ static inline bool kho_image_needs_no_digest(struct kimage *image)
 static inline int kho_check_image(struct kimage *image)
 {
 	return 0;
+}
+
+static inline void kho_image_free(struct kimage *image)
+{
 }
 
 #endif /* CONFIG_KEXEC_HANDOVER */

@@ -13,6 +13,7 @@
 #include <uapi/linux/liveupdate.h>
 
 struct file;
+struct kimage;
 struct liveupdate_file_handler;
 struct liveupdate_session;
 struct module;
@@ -189,6 +190,8 @@ struct liveupdate_flb {
 #ifdef CONFIG_LIVEUPDATE
 
 bool liveupdate_enabled(void);
+int liveupdate_load_image(struct kimage *image);
+bool liveupdate_next_has_record(void);
 int liveupdate_reboot(void);
 void liveupdate_reboot_cancel(void);
 void liveupdate_jump(void);
@@ -217,6 +220,16 @@ void liveupdate_unaccount_pages(struct user_struct *user, unsigned long nr_pages
 #else /* CONFIG_LIVEUPDATE */
 
 static inline bool liveupdate_enabled(void)
+{
+	return false;
+}
+
+static inline int liveupdate_load_image(struct kimage *image)
+{
+	return 0;
+}
+
+static inline bool liveupdate_next_has_record(void)
 {
 	return false;
 }

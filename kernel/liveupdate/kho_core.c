@@ -40,7 +40,7 @@
 
 #include "kho_internal.h"
 
-static bool kho_enabled __ro_after_init;	/* kho=, and off when set-up fails */
+static bool kho_enabled __ro_after_init = KHO_ON_BY_DEFAULT; /* off if set-up fails */
 
 static int __init parse_kho(char *p)
 {

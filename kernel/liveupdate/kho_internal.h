@@ -16,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 
+struct kho_image;
 struct seq_file;
 
 static inline struct page *kho_phys_to_page(phys_addr_t phys)
@@ -143,6 +144,11 @@ int kho_fdt_check_root(const void *fdt, phys_addr_t *map);
 int kho_fdt_init(phys_addr_t map);
 phys_addr_t kho_fdt_phys(void);
 void *kho_fdt_out(void);
+
+/* kho_image.c: what the next kernel says of itself. */
+
+const char *kho_record_fault(const void *record, size_t size);
+struct kho_image *kho_image_parse(const void *kernel, size_t size, const char *cmdline);
 
 /* kho_poke.c: damage for tests. */
 

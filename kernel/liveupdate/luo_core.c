@@ -62,7 +62,7 @@
 DECLARE_RWSEM(luo_freeze_lock);
 struct workqueue_struct *luo_release_wq;
 
-static bool luo_on __ro_after_init;
+static bool luo_on __ro_after_init = LIVEUPDATE_ON_BY_DEFAULT;
 
 /* Live updates since cold boot. */
 static u64 luo_num __ro_after_init;

@@ -65,6 +65,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/kho/abi/image.h>
 
 #include "luo_internal.h"
 
@@ -300,6 +301,24 @@ void luo_flbs_unpreserve(struct liveupdate_file_handler *handler)
 
 	list_for_each_entry_reverse(use, &handler->flbs, link)
 		luo_flb_put_outgoing(use->state, &use->state->nr_files);
+}
+
+/**
+ * luo_flb_name - which FLBs do the files of a handler need?
+ * @handler: the handler, pinned
+ * @nr: 0, 1, ...
+ *
+ * Return: the name of one of them, or NULL if there are not so many.
+ */
+const char *luo_flb_name(struct liveupdate_file_handler *handler, unsigned int nr)
+{
+	struct luo_flb_use *use;
+
+	list_for_each_entry(use, &handler->flbs, link) {
+		if (!nr--)
+			return use->state->flb->compatible;
+	}
+	return NULL;
 }
 
 /**
@@ -871,6 +890,7 @@ int liveupdate_register_flb(struct liveupdate_file_handler *handler, struct live
 		return PTR_ERR(state);
 	use->state = state;
 	list_add_tail(&no_free_ptr(use)->link, &handler->flbs);
+	luo_image_check_listed(KHO_FORMAT_FLB, flb->compatible);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(liveupdate_register_flb);

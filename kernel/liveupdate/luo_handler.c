@@ -29,6 +29,7 @@
 #include <linux/module.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/kho/abi/image.h>
 
 #include "luo_internal.h"
 
@@ -170,6 +171,7 @@ int liveupdate_register_file_handler(struct liveupdate_file_handler *handler)
 	INIT_LIST_HEAD(&handler->flbs);
 	list_add_tail(&handler->list, &luo_handlers);
 	luo_nr_discard += !!ops->discard;
+	luo_image_check_listed(KHO_FORMAT_HANDLER, handler->compatible);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);

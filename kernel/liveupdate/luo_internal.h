@@ -207,6 +207,10 @@ static inline bool luo_may_retry(int err)
 	return err == -ENOMEM || err == -EINTR || err == -EAGAIN || err == -ERESTARTSYS;
 }
 
+/* luo_image.c */
+int luo_image_check(struct kimage *image);
+void luo_image_check_listed(unsigned int kind, const char *name);
+
 /* luo_reboot.c */
 void luo_reboot_init(struct luo_ser *ser);
 
@@ -430,6 +434,7 @@ const char *luo_flb_area_check(u64 pa, bool (*valid)(phys_addr_t pa, size_t size
 			       const struct luo_flb_header_ser **areap);
 const char *luo_flb_ser_check(const struct luo_flb_ser *ser);
 int luo_flbs_load(u64 flbs_pa);
+const char *luo_flb_name(struct liveupdate_file_handler *handler, unsigned int nr);
 int luo_flbs_retrieve(struct liveupdate_file_handler *handler);
 void luo_flbs_finish(struct liveupdate_file_handler *handler);
 void luo_flbs_finish_rest(void);

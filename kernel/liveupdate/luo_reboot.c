@@ -11,7 +11,8 @@
  * nothing:
  *
  *  - an image that kexec_load(2) has loaded cannot carry state. It is refused if
- *    there are outgoing sessions;
+ *    there are outgoing sessions, and so is one whose kernel says that it cannot read
+ *    them (see luo_image.c);
  *  - a held session with files that are retrieved and not finished is a virtual
  *    machine that runs and was not told. The kexec is refused, unless the sysctl
  *    ``kernel.liveupdate_abandon_unfinished`` is 1.
@@ -175,6 +176,9 @@ static int luo_reboot(void)
 	ret = luo_check_image();
 	if (ret)
 		return ret;
+	ret = luo_image_check(kexec_image);
+	if (ret)
+		return ret;
 	ret = luo_check_unfinished();
 	if (ret)
 		return ret;
@@ -201,7 +205,8 @@ static int luo_reboot(void)
  *
  * Context: process context, sleeps.
  * Return: 0, or the errno for reboot(2), with nothing changed: ``-EINVAL`` if the
- * image cannot carry state, ``-EBUSY`` if unfinished files would be lost, ``-EINTR`` if
+ * image cannot carry state, ``-EPROTONOSUPPORT`` if its kernel cannot read what is
+ * preserved, ``-EBUSY`` if unfinished files would be lost, ``-EINTR`` if
  * the caller was killed, ``-ENOMEM``, or why a file could not be frozen.
  */
 int liveupdate_reboot(void)

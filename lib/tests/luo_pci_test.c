@@ -179,7 +179,7 @@ static const struct liveupdate_file_ops luo_pci_test_ops = {
 
 static struct liveupdate_file_handler luo_pci_test_handler = {
 	.ops = &luo_pci_test_ops,
-	.compatible = "luo-pci-test-v1",
+	.compatible = LUO_PCI_TEST_COMPATIBLE,
 };
 
 static struct miscdevice luo_pci_test_misc = {

@@ -50,10 +50,7 @@
 
 #include "luo_test_handler_uapi.h"
 
-#define LUO_TEST_A_FORMAT	"luo-test-a-v1"
-#define LUO_TEST_B_FORMAT	"luo-test-b-v1"
-#define LUO_TEST_X_FORMAT	"luo-test-x-v1"
-#define LUO_TEST_Y_FORMAT	"luo-test-y-v1"
+/* Not in the list of formats: images are refused as long as these are preserved. */
 #define LUO_TEST_EXTRA_FORMAT	"luo-test-extra%u-v1"
 
 static DEFINE_MUTEX(luo_test_lock);

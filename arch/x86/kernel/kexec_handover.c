@@ -9,6 +9,10 @@
  * The next kernel learns of the handover from a setup_data node of type
  * SETUP_KEXEC_KHO with &struct kho_data as payload. The node is in the segment of
  * the boot parameters, like those for EFI and the random seed.
+ *
+ * The record of what the next kernel reads (linux/kho/abi/image.h) is found
+ * before that in its file, a bzImage: the setup header says where in the
+ * protected-mode part, which is not compressed there, its kernel_info lies.
  */
 
 #define pr_fmt(fmt) "kho: " fmt
@@ -17,6 +21,9 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho_hooks.h>
 #include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/unaligned.h>
+#include <linux/kho/abi/image.h>
 
 #include <asm/bootparam.h>
 #include <asm/e820/api.h>
@@ -118,4 +125,75 @@ u32 arch_luo_clock_khz(void)
 bool arch_luo_clock_unstable(void)
 {
 	return check_tsc_unstable();
+}
+
+/* First protocol with kernel_info. */
+#define KERNEL_INFO_PROTOCOL	0x020f
+
+/* kernel_info: magic, size of the fixed part, size of all. */
+#define KERNEL_INFO_HEADER_SIZE	12
+/* A chunk of its variable part: magic, size. */
+#define KERNEL_INFO_CHUNK_SIZE	8
+
+/* Look for the record among the chunks of kernel_info. */
+static int kho_record_among_chunks(const u8 *chunk, size_t left, const void **record,
+				   size_t *record_size)
+{
+	while (left) {
+		size_t size;
+
+		if (left < KERNEL_INFO_CHUNK_SIZE)
+			return -EINVAL;
+		size = get_unaligned_le32(chunk + 4);
+		if (size < KERNEL_INFO_CHUNK_SIZE || size > left)
+			return -EINVAL;
+		if (!memcmp(chunk, KHO_IMAGE_MAGIC, 4)) {
+			*record = chunk;
+			*record_size = size;
+			return 0;
+		}
+		chunk += size;
+		left -= size;
+	}
+	return -ENOENT;
+}
+
+/**
+ * arch_kho_find_record - find the record in a kernel that is not loaded yet
+ * @kernel: the file, a bzImage or anything else
+ * @size: its size in bytes
+ * @record: set to the record, which lies in the file
+ * @record_size: set to its size in bytes, at least 8
+ *
+ * Follows Documentation/arch/x86/boot.rst. Nothing in the file is trusted.
+ *
+ * Context: any.
+ * Return: 0 if there is one, ``-ENOENT`` if there is none, ``-EINVAL`` if
+ * the file is damaged where it should be.
+ */
+int arch_kho_find_record(const void *kernel, size_t size, const void **record,
+			 size_t *record_size)
+{
+	const struct setup_header *hdr;
+	size_t info, fixed, total;
+	const u8 *start = kernel;
+
+	if (size < offsetof(struct boot_params, hdr) + sizeof(*hdr))
+		return -ENOENT;
+	hdr = kernel + offsetof(struct boot_params, hdr);
+	if (memcmp(&hdr->header, "HdrS", 4) || hdr->version < KERNEL_INFO_PROTOCOL)
+		return -ENOENT;
+
+	/* Boot sector and setup code, then what the offset counts from. */
+	info = ((hdr->setup_sects ?: 4) + 1) * 512UL + hdr->kernel_info_offset;
+	if (info > size || size - info < KERNEL_INFO_HEADER_SIZE ||
+	    memcmp(start + info, "LToP", 4))
+		return -EINVAL;
+
+	fixed = get_unaligned_le32(start + info + 4);
+	total = get_unaligned_le32(start + info + 8);
+	if (fixed < KERNEL_INFO_HEADER_SIZE || total < fixed || total > size - info)
+		return -EINVAL;
+	return kho_record_among_chunks(start + info + fixed, total - fixed, record,
+				       record_size);
 }

@@ -8,6 +8,7 @@
 #include <linux/build_bug.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/kho/abi/formats.h>
 
 /**
  * DOC: IOMMU format
@@ -34,7 +35,6 @@
  * same in the next kernel, before translation is set up.
  */
 
-#define IOMMU_LIVEUPDATE_COMPATIBLE	"iommu-v1"
 #define IOMMU_LIVEUPDATE_BLOCK_SIZE	SZ_4K
 #define IOMMU_LIVEUPDATE_DRIVER_LENGTH	16
 

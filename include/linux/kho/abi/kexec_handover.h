@@ -9,6 +9,7 @@
 #include <linux/build_bug.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/kho/abi/formats.h>
 
 /**
  * DOC: KHO formats
@@ -39,8 +40,7 @@
  * kernel only reads it.
  */
 
-/* Root FDT. */
-#define KHO_FDT_COMPATIBLE	"kho-v4"
+/* Root FDT; KHO_FDT_COMPATIBLE is in formats.h. */
 #define KHO_PROP_MEMORY_MAP	"preserved-memory-map"
 #define KHO_PROP_SUBTREE_DATA	"preserved-data"
 #define KHO_PROP_SUBTREE_SIZE	"blob-size"

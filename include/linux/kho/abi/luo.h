@@ -9,6 +9,7 @@
 #include <linux/build_bug.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/kho/abi/formats.h>
 #include <uapi/linux/liveupdate.h>
 
 /**
@@ -43,7 +44,6 @@
  */
 
 #define LUO_SUBTREE		"LUO"
-#define LUO_COMPATIBLE		"luo-v5"
 #define LUO_COMPATIBLE_LENGTH	8
 
 /* Length of the name of a file handler, the terminating NUL included. */

@@ -7,6 +7,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/types.h>
+#include <linux/kho/abi/formats.h>
 #include <linux/kho/abi/kexec_handover.h>
 #include <uapi/linux/fcntl.h>
 
@@ -42,8 +43,6 @@
  * next kernel. All of it is one version and changes only together with the
  * string %MEMFD_LUO_COMPATIBLE.
  */
-
-#define MEMFD_LUO_COMPATIBLE	"memfd-v2"
 
 /* The seals that a memfd can have across a live update. */
 #define MEMFD_LUO_WRITE_SEALS	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | \

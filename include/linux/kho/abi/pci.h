@@ -8,6 +8,7 @@
 #include <linux/build_bug.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/kho/abi/formats.h>
 
 /**
  * DOC: PCI format
@@ -27,7 +28,6 @@
  * the same file in the next kernel before it scans its buses.
  */
 
-#define PCI_LIVEUPDATE_COMPATIBLE	"pci-v1"
 #define PCI_LIVEUPDATE_BLOCK_SIZE	SZ_4K
 
 /**

@@ -434,7 +434,14 @@ static int next(int stage)
 {
 	int lt, ret;
 
+	/* The extra FLBs are in no list of formats. */
 	ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
+	if (stage == 1 && ret != -EPROTONOSUPPORT) {
+		printf("# not refused, but %d\n", ret);
+		return -EPROTO;
+	}
+	if (stage == 1)
+		ret = luo_ignore_record() ?: luo_kexec_load(NULL, stage + 1, NULL, 0);
 	if (ret || stage > 1)
 		return ret ?: luo_kexec_exec();
 

@@ -41,6 +41,8 @@ LUO_TEST(stage1, crash_image_beside_a_session)
 	/* Both images can be there, in either order. */
 	ASSERT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
 	ASSERT_EQ(0, luo_kexec_unload(ON_CRASH));
+	/* What it says of live update is its own affair. */
+	ASSERT_EQ(0, luo_kexec_load(NULL, 3, "-kho kho=off", ON_CRASH));
 	ASSERT_EQ(0, luo_kexec_load(NULL, 3, NULL, ON_CRASH));
 }
 

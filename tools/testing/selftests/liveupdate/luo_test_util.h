@@ -71,6 +71,7 @@ int luo_kexec_unload(unsigned long flags);
 int luo_kexec_exec(void);
 int luo_kexec_next(const char *kernel, const char *extra);
 int luo_kexec_is_loaded(void);
+int luo_ignore_record(void);
 int luo_run(const char *cmd);
 
 /* descriptors that outlive the test that made them, up to the kexec */

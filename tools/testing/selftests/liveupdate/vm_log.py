@@ -55,6 +55,7 @@ def parse(text, test):
     """Judges the log of one test."""
     rep = Report()
     allow = [re.compile(a) for a in test.allow]
+    wants = set(test.wants)
     stage, plan, seen, end = "?", None, 0, None
 
     def close_plan():
@@ -66,6 +67,7 @@ def parse(text, test):
         if not user:
             if BAD.search(msg) and not HARMLESS.search(msg) and not any(a.search(msg) for a in allow):
                 rep.problems.append(f"kernel log, stage {stage}: {msg.strip()[:160]}")
+            wants -= {w for w in wants if re.search(w, msg)}
             continue
         if msg.startswith("luo-vm: BEGIN "):
             close_plan()
@@ -98,6 +100,7 @@ def parse(text, test):
             verdict = "fail" if match.group(1) else "skip" if skip else "pass"
             rep.cases.append(Case(stage, name, verdict))
 
+    rep.problems += [f"kernel log: no line like '{w}'" for w in sorted(wants)]
     _judge_end(rep, test, end)
     return rep
 

@@ -30,6 +30,8 @@ Keys (all optional but name):
   icount    1: one virtual nanosecond per guest instruction
   allow     regular expression of kernel log lines that are no failure, with
             the reason in the comment above it
+  wants     regular expression of a kernel log line that must come, for what is
+            logged so late that the program cannot look for it
   expect    comma list of case names that must fail in this run and no others:
             a test of the test
 """
@@ -65,6 +67,7 @@ class VmTest:
     dma: tuple = ()
     iommu: str = ""
     allow: tuple = ()
+    wants: tuple = ()
     expect: tuple = ()
 
     @property
@@ -84,7 +87,7 @@ def _parse(source, words):
         key, sep, val = word.partition("=")
         if not sep:
             raise SystemExit(f"{source}: vm-test: '{word}' is not key=value")
-        if key == "allow":
+        if key in ("allow", "wants"):
             keys.setdefault(key, []).append(val)
         else:
             keys[key] = val
@@ -116,6 +119,7 @@ def _parse(source, words):
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
         test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
         test.allow = tuple(k.pop("allow", ()))
+        test.wants = tuple(k.pop("wants", ()))
         if k:
             raise SystemExit(f"{source}: vm-test: unknown keys {sorted(k)}")
         yield test
