@@ -469,6 +469,27 @@ int luo_run(const char *cmd)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
 
+/* ---- modules ---- */
+
+int luo_load_module(const char *name)
+{
+	char path[128];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/lib/modules/%s.ko", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = ret_errno(syscall(SYS_finit_module, fd, "", 0));
+	close(fd);
+	return ret;
+}
+
+int luo_unload_module(const char *name)
+{
+	return ret_errno(syscall(SYS_delete_module, name, O_NONBLOCK));
+}
+
 /* ---- descriptors that outlive a test ---- */
 
 static int keep_sock = -1;

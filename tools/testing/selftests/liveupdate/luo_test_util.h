@@ -74,6 +74,10 @@ int luo_kexec_is_loaded(void);
 int luo_ignore_record(void);
 int luo_run(const char *cmd);
 
+/* modules that "modules=" of the vm-test line has put into the initramfs */
+int luo_load_module(const char *name);
+int luo_unload_module(const char *name);
+
 /* descriptors that outlive the test that made them, up to the kexec */
 void luo_keep_init(void);
 int luo_keep(int fd);

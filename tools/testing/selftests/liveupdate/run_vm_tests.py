@@ -130,7 +130,9 @@ class Runner:
         if debian:
             vm_image.share(work / "share", progs, self.binaries)
         else:
-            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs, files)
+            folder = self.opt.debug_kernel if test.kernel == "debug" else self.opt.kernel
+            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs,
+                          files, [folder / f"{name}.ko" for name in test.modules])
         return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian)
 
     def missing(self, test):

@@ -137,8 +137,8 @@ def share(folder, programs, binaries):
         shutil.copy(binaries[prog], folder / prog)
 
 
-def pack(target, programs, binaries, kexec_tools, files=()):
-    """Writes an initramfs with the named programs, and files in /root."""
+def pack(target, programs, binaries, kexec_tools, files=(), modules=()):
+    """Writes an initramfs with the named programs, modules, and files in /root."""
     cpio = Cpio()
     for folder in ("dev", "proc", "sys", "tmp", "bin", "sbin", "root"):
         cpio.mkdir(folder)
@@ -154,6 +154,10 @@ def pack(target, programs, binaries, kexec_tools, files=()):
         cpio.add(f"bin/{prog}", binaries[prog].read_bytes())
     for path in files:
         cpio.add(f"root/{path.name}", path.read_bytes(), 0o644)
+    for module in modules:
+        if not module.exists():
+            raise BuildError(f"there is no {module}")
+        cpio.add(f"lib/modules/{module.name}", module.read_bytes())
     if kexec_tools:
         _with_libraries(cpio, _which("kexec"), "sbin/kexec")
     target.write_bytes(cpio.bytes())

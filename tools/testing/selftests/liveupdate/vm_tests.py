@@ -26,6 +26,8 @@ Keys (all optional but name):
             debugger that looks into the guest, see vm_gdb.py)
   dma       devices with DMA that the host feeds and watches, see vm_dma.py
   iommu     options of the IOMMU that such a test has, as QEMU wants them
+  modules   comma list of modules, by their path in the kernel's tree without ".ko",
+            to be found in /lib/modules of the initramfs
   poke      1: the host can damage the memory of the guest, see vm_poke.py
   icount    1: one virtual nanosecond per guest instruction
   allow     regular expression of kernel log lines that are no failure, with
@@ -62,6 +64,7 @@ class VmTest:
     qemu: str = ""
     disk: int = 0
     needs: tuple = ()
+    modules: tuple = ()
     icount: bool = False
     poke: bool = False
     dma: tuple = ()
@@ -117,6 +120,7 @@ def _parse(source, words):
         test.dma = tuple(filter(None, k.pop("dma", "").split(",")))
         test.iommu = k.pop("iommu", "")
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
+        test.modules = tuple(filter(None, k.pop("modules", "").split(",")))
         test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
         test.allow = tuple(k.pop("allow", ()))
         test.wants = tuple(k.pop("wants", ()))
