@@ -54,12 +54,12 @@ static bool is_name(const char *at, const char *end, const char *name)
 }
 
 /* Address of the data of the sub-tree for phases in a tree of one page, or 0. */
-static u64 find_subtree(const u32 *fdt)
+static u64 find_subtree(const __be32 *fdt)
 {
 	const char *end = (const char *)fdt + PAGE_SIZE;
 	const char *strings, *strings_end;
 	unsigned int depth = 0, words;
-	const u32 *p, *last;
+	const __be32 *p, *last;
 	bool ours = false;
 	u64 addr;
 
@@ -125,7 +125,7 @@ void kho_phase(enum luo_phase phase)
 
 	if (!kho || !is_ram(kho->fdt_addr))
 		return;
-	addr = find_subtree((const u32 *)(unsigned long)kho->fdt_addr);
+	addr = find_subtree((const __be32 *)(unsigned long)kho->fdt_addr);
 	if (!is_ram(addr))
 		return;
 	ser = (struct luo_phases_ser *)(unsigned long)addr;
