@@ -24,9 +24,9 @@
  * ``stats``      ``op``, ``flb_op`` or ``ioctl``, ``calls``, ``failures``, and but for
  *                ioctls ``total_ns``, ``max_ns``
  * ``phases``     first ``clock_khz`` of this and of the previous kernel,
- *                ``unstable`` and ``fault``; then ``phase``, ``begin`` (of the
- *                counter), ``cycles``, ``ns``, the last line for all together.
- *                Empty after a cold boot
+ *                ``unstable``, ``fault`` and ``drift_ms`` (real time less the counter);
+ *                then ``phase``, ``begin`` (of the counter), ``cycles``, ``ns``, the
+ *                last line for all together. Empty after a cold boot
  * =============  ============================================================
  *
  * The place in a list is the number of the line: what comes or goes between two

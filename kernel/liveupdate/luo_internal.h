@@ -220,8 +220,9 @@ void luo_phase_leave(enum luo_phase phase);
 void luo_phase_retrieve(void);
 void luo_phase_finish(bool last);
 void luo_phases_show(struct seq_file *s);
-const char *luo_clock_fault(const struct luo_phase_stamp *stamps,
-			    const struct luo_phase_stamp *loaded, u32 khz_before, u32 khz);
+const char *luo_clock_fault(const struct luo_phase_stamp *stamps, u32 khz_before, u32 khz);
+s64 luo_clock_drift_ms(const struct luo_phase_stamp *jump,
+		       const struct luo_phase_stamp *loaded, u32 khz);
 
 /* luo_session.c */
 

@@ -15,15 +15,14 @@
  * beginning nobody has noted is part of the one before it: the phases always add up to
  * the whole.
  *
- * Is the counter to be believed? What is wrong with it is said instead of figures
- * that are not true:
+ * Is the counter to be believed? Stamps that run backwards mean that it was set back
+ * on the way, as some machines do, and a counter of unknown frequency tells nothing.
+ * Then the log says so instead of figures that are not true.
  *
- * - stamps that run backwards: the counter was set back on the way, as some
- *   machines do. Then nothing is known but what real time tells;
- * - real time that tells another story: from the jump to the start of this kernel's
- *   clock more time has passed than by the counter, or less. The clock of a kernel that
- *   starts is set from one that knows seconds only, so that is found out only where
- *   they differ by more than %LUO_PHASES_SLACK_NS.
+ * Real time is compared as well, from the jump to when this kernel has a clock. But
+ * that is set from a chip that knows seconds only, and a kernel that misses ticks
+ * before it has a better clock falls behind. So a difference proves nothing: it
+ * is in debugfs (``drift_ms``), and in the log if it is above %LUO_PHASES_SLACK_MS.
  *
  * If one of the kernels has marked its counter as unstable, that is said besides the
  * figures: they can be off by what the counters of the CPUs differ.
@@ -49,7 +48,7 @@
 #include "kho_phases.h"
 
 /* Two times the second that a real-time clock may be off. */
-#define LUO_PHASES_SLACK_NS	(2LL * NSEC_PER_SEC)
+#define LUO_PHASES_SLACK_MS	(2 * MSEC_PER_SEC)
 
 static const char * const luo_phase_names[LUO_NR_PHASES] = {
 	[LUO_PHASE_FREEZE] = "freeze",
@@ -183,18 +182,14 @@ static u64 luo_phase_ns(u64 cycles)
 /**
  * luo_clock_fault - is the counter to be believed?
  * @stamps: the phases, by &enum luo_phase
- * @loaded: a stamp of this kernel with real time, made not long after it started
  * @khz_before: frequency of the counter, as the previous kernel knew it
  * @khz: the same, as this kernel does
  *
  * Return: what is wrong with it, or NULL.
  */
-const char *luo_clock_fault(const struct luo_phase_stamp *stamps,
-			    const struct luo_phase_stamp *loaded, u32 khz_before, u32 khz)
+const char *luo_clock_fault(const struct luo_phase_stamp *stamps, u32 khz_before, u32 khz)
 {
-	const struct luo_phase_stamp *jump = &stamps[LUO_PHASE_JUMP];
 	u64 last = 0, cycles;
-	s64 drift;
 
 	if (!khz_before || !khz)
 		return "of unknown frequency";
@@ -204,16 +199,35 @@ const char *luo_clock_fault(const struct luo_phase_stamp *stamps,
 			return "set back";
 		last = cycles ?: last;
 	}
+	return NULL;
+}
 
-	drift = loaded->realtime_ns - jump->realtime_ns -
-		luo_cycles_to_ns(loaded->cycles - jump->cycles, khz);
-	return abs(drift) > LUO_PHASES_SLACK_NS ? "not in step with real time" : NULL;
+/**
+ * luo_clock_drift_ms - how much more time has passed by real time than by the counter?
+ * @jump: stamp of the previous kernel
+ * @loaded: stamp of this kernel
+ * @khz: frequency of the counter
+ *
+ * Return: ms, negative if it is less.
+ */
+s64 luo_clock_drift_ms(const struct luo_phase_stamp *jump,
+		       const struct luo_phase_stamp *loaded, u32 khz)
+{
+	s64 drift = loaded->realtime_ns - jump->realtime_ns -
+		    luo_cycles_to_ns(loaded->cycles - jump->cycles, khz);
+
+	return div_s64(drift, NSEC_PER_MSEC);
 }
 
 static const char *luo_phases_fault(void)
 {
-	return luo_clock_fault(luo_phases_in, &luo_phases_loaded, luo_phases_khz,
-			       arch_luo_clock_khz());
+	return luo_clock_fault(luo_phases_in, luo_phases_khz, arch_luo_clock_khz());
+}
+
+static s64 luo_phases_drift_ms(void)
+{
+	return luo_clock_drift_ms(&luo_phases_in[LUO_PHASE_JUMP], &luo_phases_loaded,
+				  arch_luo_clock_khz());
 }
 
 static bool luo_phases_doubtful(void)
@@ -240,6 +254,7 @@ static void luo_phases_log(void)
 	const char *fault = luo_phases_fault();
 	enum luo_phase phase = LUO_PHASE_FREEZE, next;
 	u64 begin, end, first;
+	s64 drift;
 
 	if (fault) {
 		pr_warn("the phases of the live update are not known: the clock was %s\n", fault);
@@ -257,6 +272,9 @@ static void luo_phases_log(void)
 		begin = end;
 	}
 	pr_info("%12llu all\n", div_u64(luo_phase_ns(begin - first), NSEC_PER_USEC));
+	drift = luo_phases_drift_ms();
+	if (abs(drift) > LUO_PHASES_SLACK_MS)
+		pr_info("by real time the boot took %lld ms more than that\n", drift);
 }
 
 /**
@@ -272,13 +290,14 @@ void luo_phases_show(struct seq_file *s)
 	if (!luo_phases_valid)
 		return;
 
-	seq_printf(s, "clock_khz=%u clock_khz_before=%u unstable=%s fault=%s\n",
+	seq_printf(s, "clock_khz=%u clock_khz_before=%u unstable=%s fault=%s",
 		   arch_luo_clock_khz(), luo_phases_khz, luo_phases_doubtful() ? "yes" : "no",
 		   fault ? "yes" : "no");
 	if (fault) {
-		seq_printf(s, "# the clock was %s\n", fault);
+		seq_printf(s, "\n# the clock was %s\n", fault);
 		return;
 	}
+	seq_printf(s, " drift_ms=%lld\n", luo_phases_drift_ms());
 
 	first = luo_phases_in[phase].cycles;
 	begin = first;
