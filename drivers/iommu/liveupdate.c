@@ -697,7 +697,7 @@ const struct iommu_liveupdate_ser *iommu_liveupdate_device(u64 unit, u32 segment
 }
 
 /**
- * iommu_liveupdate_for_each_device - go through the incoming devices
+ * iommu_liveupdate_walk - go through the incoming devices
  * @unit: of this unit; 0: of any
  * @domain: in this domain; 0: in any
  * @fn: called with each entry; ends the walk by not returning 0
@@ -706,7 +706,7 @@ const struct iommu_liveupdate_ser *iommu_liveupdate_device(u64 unit, u32 segment
  * Context: may sleep; in the callbacks of drivers, and while nothing can be finished.
  * Return: what the last call of @fn returned.
  */
-int iommu_liveupdate_for_each_device(u64 unit, u64 domain, iommu_liveupdate_fn *fn, void *data)
+int iommu_liveupdate_walk(u64 unit, u64 domain, iommu_liveupdate_fn *fn, void *data)
 {
 	struct iommu_luo_in *in;
 	unsigned long id;

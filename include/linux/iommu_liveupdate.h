@@ -68,7 +68,7 @@ void iommu_liveupdate_finish(struct device *dev);
 void iommu_liveupdate_register_driver(struct iommu_liveupdate_driver *driver);
 const struct iommu_liveupdate_ser *iommu_liveupdate_unit(const char *driver, u64 id);
 const struct iommu_liveupdate_ser *iommu_liveupdate_device(u64 unit, u32 segment, u16 bdf);
-int iommu_liveupdate_for_each_device(u64 unit, u64 domain, iommu_liveupdate_fn *fn, void *data);
+int iommu_liveupdate_walk(u64 unit, u64 domain, iommu_liveupdate_fn *fn, void *data);
 
 struct iommu_domain *iommu_liveupdate_first_domain(struct device *dev,
 						   struct iommu_domain *domain);

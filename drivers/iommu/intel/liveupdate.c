@@ -442,7 +442,7 @@ bool intel_liveupdate_adopt(struct intel_iommu *iommu)
 	fault = vtd_luo_check_unit(iommu, ser);
 	if (fault) {
 		pr_err("%s is not taken over: %s\n", iommu->name, fault);
-		iommu_liveupdate_for_each_device(iommu->reg_phys, 0, vtd_luo_reject, NULL);
+		iommu_liveupdate_walk(iommu->reg_phys, 0, vtd_luo_reject, NULL);
 		return false;
 	}
 
@@ -576,9 +576,9 @@ static struct iommu_domain *vtd_luo_restore_domain(struct device *dev,
 	ret = -EINVAL;
 	if (ser->priv[1] != iommu->agaw || ser->priv[2] != dmar->gaw)
 		goto err_free;
-	ret = iommu_liveupdate_for_each_device(0, ser->id, vtd_luo_check_device, (void *)ser);
+	ret = iommu_liveupdate_walk(0, ser->id, vtd_luo_check_device, (void *)ser);
 	if (!ret)
-		ret = iommu_liveupdate_for_each_device(0, ser->id, vtd_luo_restore_did, dmar);
+		ret = iommu_liveupdate_walk(0, ser->id, vtd_luo_restore_did, dmar);
 	if (!ret)
 		ret = vtd_luo_check_table(ser->priv[0], agaw_to_level(ser->priv[1]));
 	if (!ret)
