@@ -271,6 +271,7 @@ static int next(int stage)
 	ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
 	if (ret)
 		return ret;
+	luo_gcov_save();
 	first_failure();
 	for (int nth = 1; nth < 100; nth++) {
 		int s, m;

@@ -148,6 +148,7 @@ int main(void)
 			if (leaks)
 				ret = ret ? ret : 99;
 		}
+		luo_gcov_save();
 		printf("luo-vm: END stage=%s result=%s code=%d\n", stage, ret ? "fail" : "pass",
 		       ret);
 	}

@@ -406,6 +406,7 @@ static int next(int stage)
 	ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
 	if (ret)
 		return ret;
+	luo_gcov_save();
 	race_dev = luo_open_dev();
 	for (long i = 0; i < THREADS; i++)
 		pthread_create(&thread, NULL, racer, (void *)i);

@@ -584,6 +584,7 @@ static int next(int stage)
 	ret = luo_kexec_load(NULL, stage + 1, secs, 0);
 	if (ret)
 		return ret;
+	luo_gcov_save();
 	dev = luo_open_dev();
 	storm_begin(false);
 	usleep(500000);

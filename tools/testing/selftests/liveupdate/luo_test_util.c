@@ -300,15 +300,10 @@ bool luo_debug_kernel(void)
 /* ---- the next kernel ---- */
 
 /* The runner attaches kernels and initial file systems as disks with a serial. */
-int luo_disk_to_file(const char *serial, const char *path)
+int luo_disk_find(const char *serial, char *dev, size_t len)
 {
-	char dev[32], sys[64], have[64];
-	int in, out, ret = -ENOENT;
-	char *buf;
-	ssize_t n;
+	char sys[64], have[64];
 
-	if (!access(path, R_OK))
-		return 0;
 	for (char c = 'a'; c <= 'p'; c++) {
 		snprintf(sys, sizeof(sys), "/sys/block/vd%c/serial", c);
 		if (luo_read_file(sys, have, sizeof(have)) < 0)
@@ -316,27 +311,42 @@ int luo_disk_to_file(const char *serial, const char *path)
 		have[strcspn(have, "\n")] = 0;
 		if (strcmp(have, serial))
 			continue;
-		snprintf(dev, sizeof(dev), "/dev/vd%c", c);
-		in = open(dev, O_RDONLY);
-		if (in < 0)
-			return -errno;
-		out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-		buf = malloc(COPY_CHUNK);
-		ret = out < 0 ? -errno : buf ? 0 : -ENOMEM;
-		while (!ret && (n = read(in, buf, COPY_CHUNK)) > 0) {
-			if (write(out, buf, n) != n)
-				ret = -EIO;
-		}
-		/* The disk's page cache would count against the guest twice. */
-		posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED);
-		free(buf);
-		close(in);
-		if (out >= 0)
-			close(out);
-		if (ret)
-			unlink(path);
-		return ret;
+		snprintf(dev, len, "/dev/vd%c", c);
+		return 0;
 	}
+	return -ENOENT;
+}
+
+int luo_disk_to_file(const char *serial, const char *path)
+{
+	int in, out, ret;
+	char dev[32];
+	char *buf;
+	ssize_t n;
+
+	if (!access(path, R_OK))
+		return 0;
+	ret = luo_disk_find(serial, dev, sizeof(dev));
+	if (ret)
+		return ret;
+	in = open(dev, O_RDONLY);
+	if (in < 0)
+		return -errno;
+	out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	buf = malloc(COPY_CHUNK);
+	ret = out < 0 ? -errno : buf ? 0 : -ENOMEM;
+	while (!ret && (n = read(in, buf, COPY_CHUNK)) > 0) {
+		if (write(out, buf, n) != n)
+			ret = -EIO;
+	}
+	/* The disk's page cache would count against the guest twice. */
+	posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED);
+	free(buf);
+	close(in);
+	if (out >= 0)
+		close(out);
+	if (ret)
+		unlink(path);
 	return ret;
 }
 
@@ -447,6 +457,7 @@ int luo_kexec_next(const char *kernel, const char *extra)
 		printf("# kexec_file_load: %d\n", ret);
 		return ret;
 	}
+	luo_gcov_save();
 	return luo_kexec_exec();
 }
 

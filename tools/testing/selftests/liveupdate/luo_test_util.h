@@ -64,6 +64,7 @@ int luo_stage(void);
 bool luo_debug_kernel(void);
 
 /* the next kernel */
+int luo_disk_find(const char *serial, char *dev, size_t len);
 int luo_disk_to_file(const char *serial, const char *path);
 int luo_next_cmdline(char *buf, size_t len, int stage, const char *extra);
 int luo_kexec_load(const char *kernel, int stage, const char *extra, unsigned long flags);
@@ -73,6 +74,7 @@ int luo_kexec_next(const char *kernel, const char *extra);
 int luo_kexec_is_loaded(void);
 int luo_ignore_record(void);
 int luo_run(const char *cmd);
+void luo_gcov_save(void);
 
 /* modules that "modules=" of the vm-test line has put into the initramfs */
 int luo_load_module(const char *name);

@@ -20,6 +20,7 @@ import time
 sys.dont_write_bytecode = True
 
 import vm_dma  # noqa: E402
+import vm_coverage  # noqa: E402
 import vm_gdb  # noqa: E402
 import vm_image  # noqa: E402
 import vm_log  # noqa: E402
@@ -60,6 +61,8 @@ def options():
     par.add_argument("--shell", action="store_true", help="a shell in the VM")
     par.add_argument("--timeout-scale", type=float, default=1.0, help="multiplies every time limit")
     par.add_argument("--append", default="", help="further words for the kernel command line")
+    par.add_argument("--coverage", action="store_true",
+                     help="say which lines were reached also when not all tests run")
     par.add_argument("--file", type=pathlib.Path, action="append", default=[],
                      help="put this file into the guest, in /root")
     return par.parse_args()
@@ -100,6 +103,7 @@ class Runner:
             self.times = {}
         self.binaries = {}
         self.debian = None
+        self.coverage = vm_coverage.Coverage(opt.debug_kernel.resolve(), REPO)
         self.totals = {"pass": 0, "fail": 0, "skip": 0}
         self.records = []
 
@@ -123,6 +127,7 @@ class Runner:
         work.mkdir(parents=True, exist_ok=True)
         initrd = work / "initrd.cpio"
         progs = [test.prog] if test.prog in self.binaries else []
+        counts = work / "gcov.img" if self.coverage.wants(test) else None
         debian = self.debian if "debian" in test.needs else None
         files = list(self.opt.file)
         if "test-handler" in test.needs:
@@ -133,7 +138,8 @@ class Runner:
             folder = self.opt.debug_kernel if test.kernel == "debug" else self.opt.kernel
             vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs,
                           files, [folder / f"{name}.ko" for name in test.modules])
-        return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian)
+        return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian,
+                                      counts)
 
     def missing(self, test):
         """Why a test cannot run, or None."""
@@ -186,6 +192,7 @@ class Runner:
         vm_qemu.ram_file(work).unlink(missing_ok=True)
         (work / "ktap").write_text("\n".join(rep.ktap) + "\n")
         (work / "scratch.img").unlink(missing_ok=True)
+        self.coverage.add(work / "gcov.img")
         self.account(test, rep, (secs, cpu), text, log)
 
     def account(self, test, rep, took, text, log):
@@ -224,6 +231,8 @@ class Runner:
         with concurrent.futures.ThreadPoolExecutor(max(1, self.opt.jobs)) as pool:
             for job in [pool.submit(self.run_one, t) for t in tests]:
                 job.result()
+        if self.opt.coverage or not self.opt.test:
+            self.report_coverage()
         self.times_file.write_text(json.dumps(self.times, indent=1, sort_keys=True))
         (self.out / "results.json").write_text(json.dumps(self.records, indent=1))
         failed = [r["test"] for r in self.records if r["result"] == "fail"]
@@ -231,6 +240,15 @@ class Runner:
               + (f", failed: {' '.join(sorted(failed))}" if failed else ""))
         print("{pass} passed, {fail} failed, {skip} skipped".format(**self.totals))
         return 1 if self.totals["fail"] else 0
+
+    def report_coverage(self):
+        """Which lines no test reached; too few of them is a failure."""
+        if "debug" not in self.kernels:
+            return
+        text, good = self.coverage.report(self.out.parent / "coverage")
+        print(f"{'ok  ' if good else 'FAIL'} coverage: {text}", flush=True)
+        self.totals["pass" if good else "fail"] += 1
+        self.records.append({"test": "coverage", "result": "pass" if good else "fail", "notes": [text]})
 
     def demo(self, test):
         """Runs the demo and repeats what it tells."""

@@ -10,6 +10,8 @@ APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_
           "printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic "
           "rcupdate.rcu_cpu_stall_timeout=120 no_timer_check kunit.enable=0 "
           "kho=on liveupdate=on")
+# Sparse; a kernel writes some 400 KiB.
+COUNTS_SIZE = 64 << 20
 
 _accel = None
 
@@ -42,8 +44,12 @@ def words(base, changes):
     return " ".join(f'"{w}"' if " " in w else w for w in out)
 
 
-def command(test, kernels, initrd, workdir, append="", debian=None):
-    """The QEMU command line of a test; debian is its root file system, if it has one."""
+def command(test, kernels, initrd, workdir, append="", debian=None, counts=None):
+    """The QEMU command line of a test.
+
+    debian is its root file system, if it has one, and counts a disk for the
+    counters of lines that were reached.
+    """
     kernel = kernels[test.kernel]
     line = words(f"{APPEND} luo_test={test.prog} luo_stage=1", f"{test.append} {append}")
     cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
@@ -72,6 +78,10 @@ def command(test, kernels, initrd, workdir, append="", debian=None):
         with open(scratch, "wb") as img:
             img.truncate(test.disk << 20)
         disks.append(("scratch", scratch, False))
+    if counts:
+        with open(counts, "wb") as img:
+            img.truncate(COUNTS_SIZE)
+        disks.append(("gcov", counts, False))
     for num, (serial, path, readonly) in enumerate(disks):
         cmd += ["-drive", f"if=none,id=d{num},file={path},format=raw"
                           f"{',readonly=on' if readonly else ',cache=unsafe'}"
