@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "luo_stages.h"
+#include "luo_test_handler.h"
 
 #define PAGES		40
 #define FILES		3
@@ -183,6 +184,102 @@ LUO_TEST(stage1, prepare_files)
 		close(m);
 	}
 	ASSERT_EQ(0, luo_keep(s));
+}
+
+/* Handlers whose files need state that is preserved with the first of them. */
+LUO_TEST(stage1, preserve_with_shared_state)
+{
+	int s = luo_create_session(self->dev, "shared"), lt = lt_open(), f;
+
+	ASSERT_LE(0, s);
+	ASSERT_LE(0, lt);
+	f = lt_file(lt, LUO_TEST_A, 1, 10);
+	ASSERT_LE(0, f);
+	sum = 0;
+	failures = 0;
+	for_each_failure(nth) {
+		int ret;
+
+		inject(nth);
+		ret = luo_preserve_fd(s, f, 1);
+		count(ret);
+		if (ret) {
+			ASSERT_EQ(-ENOMEM, ret);
+			/* No state is left of it. */
+			ASSERT_EQ(-ENOENT, lt_flb(lt, LUO_TEST_X, LUO_TEST_FLB_GET_OUT));
+			ASSERT_EQ(-ENOENT, lt_flb(lt, LUO_TEST_Y, LUO_TEST_FLB_GET_OUT));
+			ASSERT_EQ(0, luo_preserve_fd(s, f, 1));
+		}
+		close(s);
+		s = luo_create_session(self->dev, "shared");
+		ASSERT_LE(0, s);
+	}
+	EXPECT_LT(6, failures);
+	tell("PRESERVE_FD with shared state");
+
+	sum = 0;
+	failures = 0;
+	for_each_failure(nth) {
+		int ret;
+
+		inject(nth);
+		ret = lt_flb_do(lt, LUO_TEST_EXTRA, LUO_TEST_FLB_REGISTER, LUO_TEST_B, 0);
+		count(ret);
+		ASSERT_EQ(ret ? -ENOMEM : 0, ret);
+		ASSERT_EQ(ret ? -ENOENT : 0,
+			  lt_flb_do(lt, LUO_TEST_EXTRA, LUO_TEST_FLB_UNREGISTER, LUO_TEST_B, 0));
+	}
+	EXPECT_LT(1, failures);
+
+	ASSERT_EQ(0, luo_preserve_fd(s, f, 1));
+	ASSERT_EQ(0, lt_preserve(lt, s, LUO_TEST_B, 2, 20));
+	ASSERT_EQ(0, luo_keep(s));
+}
+
+LUO_TEST(stage2, shared_state)
+{
+	int s = luo_retrieve_session(self->dev, "shared"), lt = lt_open();
+
+	ASSERT_LE(0, s);
+	ASSERT_LE(0, lt);
+	sum = 0;
+	failures = 0;
+	for_each_failure(nth) {
+		int ret;
+
+		inject(nth);
+		ret = lt_flb(lt, LUO_TEST_X, LUO_TEST_FLB_GET_IN);
+		count(ret);
+		ASSERT_EQ(ret ? -ENOMEM : 0, ret);
+		ASSERT_EQ(ret ? -EINVAL : 0, lt_flb(lt, LUO_TEST_X, LUO_TEST_FLB_PUT_IN));
+	}
+	EXPECT_LT(0, failures);
+	for_each_failure(nth) {
+		int f;
+
+		inject(nth);
+		f = luo_retrieve_fd(s, 1);
+		count(f);
+		ASSERT_EQ(f < 0 ? -ENOMEM : 10, lt_value(f));
+	}
+	tell("incoming shared state");
+
+	/* FINISH takes Y over, and finishes nothing as long as it cannot. */
+	failures = 0;
+	lt_clear(lt);
+	for_each_failure(nth) {
+		int ret;
+
+		inject(nth);
+		ret = luo_finish(s);
+		count(ret);
+		if (!ret)
+			break;
+		ASSERT_EQ(-ENOMEM, ret);
+		ASSERT_EQ(NULL, strstr(lt_log(lt), "finish"));
+	}
+	EXPECT_LT(0, failures);
+	EXPECT_EQ(-EINVAL, luo_finish(s));
 }
 
 LUO_TEST(stage2, retrieve_session_and_files)
