@@ -144,7 +144,10 @@ static int cdev_open(const char *bdf)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Binds the device, attaches it to a page table of its own, and maps the ring. */
+/*
+ * Binds the device, attaches it to a page table of its own, and maps the memory:
+ * the ring by its address, the buffers by their file.
+ */
 int nic_open(struct nic *nic)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
@@ -155,7 +158,12 @@ int nic_open(struct nic *nic)
 		.size = sizeof(map),
 		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
 			 IOMMU_IOAS_MAP_WRITEABLE,
-		.user_va = (uintptr_t)nic->mem, .length = NIC_MEM_SIZE, .iova = NIC_IOVA,
+		.user_va = (uintptr_t)nic->mem, .length = NIC_BUF_OFFSET, .iova = NIC_IOVA,
+	};
+	struct luo_map_file file = {
+		.size = sizeof(file), .flags = map.flags, .fd = nic->memfd,
+		.start = NIC_BUF_OFFSET, .length = NIC_MEM_SIZE - NIC_BUF_OFFSET,
+		.iova = NIC_IOVA + NIC_BUF_OFFSET,
 	};
 	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX };
 	struct vfio_region_info cfg = { .argsz = sizeof(cfg),
@@ -183,8 +191,10 @@ int nic_open(struct nic *nic)
 	nic->hwpt = hwpt.out_hwpt_id;
 	attach.pt_id = nic->hwpt;
 	map.ioas_id = nic->ioas;
+	file.ioas_id = nic->ioas;
 	if (ioctl(nic->cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ||
 	    ioctl(nic->iommufd, IOMMU_IOAS_MAP, &map) ||
+	    ioctl(nic->iommufd, LUO_MAP_FILE, &file) ||
 	    ioctl(nic->cdev, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
 	    ioctl(nic->cdev, VFIO_DEVICE_GET_REGION_INFO, &cfg))
 		return -errno;

@@ -37,6 +37,19 @@
 #define MFD_EXEC		0x0010U
 #endif
 
+/* IOMMU_IOAS_MAP_FILE, which the headers of Debian 13 do not have either */
+struct luo_map_file {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t ioas_id;
+	int32_t fd;
+	uint64_t start;
+	uint64_t length;
+	uint64_t iova;
+};
+
+#define LUO_MAP_FILE		_IO(';', 0x8f)
+
 /* ioctls */
 int luo_open_dev(void);
 int luo_create_session(int dev, const char *name);

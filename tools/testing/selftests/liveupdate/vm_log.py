@@ -89,6 +89,7 @@ def parse(text, test):
             rep.notes.append(msg[8:])
         match = re.match(r"1\.\.(\d+)", msg)
         if match:
+            close_plan()
             plan, seen = int(match.group(1)), 0
             if not plan:
                 rep.problems.append(f"stage {stage}: no tests in it")
