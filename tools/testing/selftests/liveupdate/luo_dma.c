@@ -11,11 +11,19 @@
  * it, in the old memory least of all.  One that is preserved, with its page tables and
  * its memory, goes on: not a frame is lost or late, nothing goes past the IOMMU,
  * and nothing is written to its config space.  When it is finished its DMA no longer
- * reaches the memory, which is free then.
+ * reaches the memory, which is free then.  A neighbour that nobody preserved is
+ * stopped all the same: its DMA is refused even when it may master the bus again.
+ * A unit in scalable mode is refused when a device is preserved.
  *
  * vm-test: name=dma_stop stages=2 mem=3072 kernels=plain timeout=90 dma=stop
- * vm-test: name=dma_run stages=2 mem=3072 kernels=plain timeout=90 dma=run,none \
+ * vm-test: name=dma_run stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
  *          append="luo_way=run"
+ * vm-test: name=dma_run_48_bits stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
+ *          iommu="aw-bits=48" append="luo_way=run"
+ * vm-test: name=dma_run_caching stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
+ *          iommu="caching-mode=on" append="luo_way=run"
+ * vm-test: name=dma_scalable stages=1 mem=3072 kernels=plain timeout=90 dma=none,none \
+ *          iommu="x-scalable-mode=on" append="luo_way=scalable luo_last=1 intel_iommu=sm_on"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,30 +40,61 @@
 LUO_STAGE_NODEV(stage1);
 LUO_STAGE_NODEV(stage2);
 
-static bool runs(void)
+static bool way(const char *name)
 {
 	char val[16];
 
-	return luo_cmdline_get("luo_way", val, sizeof(val)) && !strcmp(val, "run");
+	return luo_cmdline_get("luo_way", val, sizeof(val)) && !strcmp(val, name);
+}
+
+static bool runs(void)
+{
+	return way("run");
+}
+
+/* Has a device receive, through page tables of its own. */
+static void receive(struct __test_metadata *_metadata, struct nic *nic, int num)
+{
+	ASSERT_EQ(0, nic_find(nic, num));
+	/* QEMU stops for every descriptor that is left when DMA is refused. */
+	if (num)
+		nic->tail = 8191;
+	ASSERT_EQ(0, nic_grab(nic));
+	ASSERT_EQ(0, nic_memory(nic));
+	ASSERT_EQ(0, nic_open(nic));
+	ASSERT_EQ(0, nic_start(nic));
+	ASSERT_EQ(0, nic_tell(nic));
+	ASSERT_EQ(0, nic_wait_frames(nic, 100, 30));
+	EXPECT_EQ(nic->tail, nic_read(nic, NIC_RDT));
+	ASSERT_EQ(0, luo_keep(nic->iommufd));
+	ASSERT_EQ(0, luo_keep(nic->cdev));
 }
 
 LUO_TEST(stage1, device_receives)
 {
-	struct nic nic;
+	struct nic nic, next;
 	int dev, s, fd;
 
-	ASSERT_EQ(0, nic_find(&nic, 0));
-	ASSERT_EQ(0, nic_grab(&nic));
-	ASSERT_EQ(0, nic_memory(&nic));
-	ASSERT_EQ(0, nic_open(&nic));
-	ASSERT_EQ(0, nic_start(&nic));
-	ASSERT_EQ(0, nic_tell(&nic));
-	ASSERT_EQ(0, nic_wait_frames(&nic, 100, 30));
-	EXPECT_EQ(NIC_RING - 1, nic_read(&nic, NIC_RDT));
-	ASSERT_EQ(0, luo_keep(nic.iommufd));
-	ASSERT_EQ(0, luo_keep(nic.cdev));
+	if (way("scalable")) {
+		ASSERT_EQ(0, nic_find(&nic, 0));
+		ASSERT_EQ(0, nic_grab(&nic));
+		ASSERT_EQ(0, nic_memory(&nic));
+		ASSERT_EQ(0, nic_open(&nic));
+		dev = luo_open_dev();
+		ASSERT_LE(0, dev);
+		s = luo_create_session(dev, "dma");
+		ASSERT_LE(0, s);
+		fd = nic_device_file(nic.bdf);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(-EOPNOTSUPP, luo_preserve_fd(s, fd, DEVICE));
+		EXPECT_EQ(1, luo_klog_has("is in scalable mode"));
+		return;
+	}
+
+	receive(_metadata, &nic, 0);
 	if (!runs())
 		return;
+	receive(_metadata, &next, 1);
 
 	dev = luo_open_dev();
 	ASSERT_LE(0, dev);
@@ -91,6 +130,9 @@ LUO_TEST(stage2, device_is_there)
 	EXPECT_EQ(0, luo_klog_has("not written to"));
 	EXPECT_EQ(1, luo_klog_has("taken over with translation on"));
 	ASSERT_EQ(0, nic_find(&next, 1));
+	/* Its driver has let it master the bus before it was reset. */
+	EXPECT_LE(1, luo_klog_has("Request device [02:00.0] fault addr"));
+	EXPECT_EQ(0, luo_klog_has("Request device [01:00.0] fault addr"));
 	ASSERT_EQ(0, nic_interrupt_line(next.bdf, NIC_MARK_LAST));
 	printf("dma: 0 quiet\n");
 	sleep(1);

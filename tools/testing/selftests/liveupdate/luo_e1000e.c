@@ -66,6 +66,7 @@ int nic_find(struct nic *nic, int num)
 
 	memset(nic, 0, sizeof(*nic));
 	nic->num = num;
+	nic->tail = NIC_RING - 1;
 	nic->iommufd = -1;
 	nic->cdev = -1;
 	nic->memfd = -1;
@@ -246,7 +247,7 @@ int nic_start(struct nic *nic)
 	nic_write(nic, RDBAH, NIC_IOVA >> 32);
 	nic_write(nic, NIC_RDLEN, NIC_RING * NIC_DESC_SIZE);
 	nic_write(nic, NIC_RDH, 0);
-	nic_write(nic, NIC_RDT, NIC_RING - 1);
+	nic_write(nic, NIC_RDT, nic->tail);
 	nic_write(nic, NIC_RCTL, NIC_RCTL_EN | RCTL_UPE | RCTL_MPE | RCTL_BAM | RCTL_BSIZE_256 |
 		  RCTL_SECRC);
 	for (int i = 0; i < 500; i++) {

@@ -34,6 +34,7 @@
 struct nic {
 	char bdf[16];
 	int num;			/* which one of the machine */
+	uint32_t tail;			/* the first descriptor that it may not use */
 	int iommufd, cdev, memfd;
 	uint32_t devid, ioas, hwpt;
 	uint64_t config;		/* offset of the config space in cdev */

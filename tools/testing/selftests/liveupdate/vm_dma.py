@@ -56,7 +56,7 @@ STALL = 0.010
 LATE = 0.100
 
 APPEND = f"intel_iommu=on memmap={IOVA_SIZE >> 20}M${IOVA:#x}"
-TRACES = ("pci_cfg_write", "vtd_dmar_enable", "vtd_dmar_fault")
+TRACES = ("pci_cfg_write", "vtd_dmar_enable")
 
 
 CFG_WRITE = re.compile(r"pci_cfg_write \S+ ([0-9a-f:.]+) @(0x[0-9a-f]+) <- (0x[0-9a-f]+)")
@@ -223,6 +223,8 @@ class Bench:
                 self._tell("map", int(words[0]), *(int(w, 0) for w in words[2:5]))
             elif words[1] in ("send", "quiet"):
                 self._tell(words[1], int(words[0]))
+        elif not self.proc:
+            return
         elif not user and "Starting new kernel" in msg:
             self._tell("mark", "jump")
         elif user and msg.startswith("luo-vm: BEGIN stage=2"):
