@@ -165,6 +165,7 @@ static inline void kho_poke_init(struct dentry *dir)
 /* kho_reserve_mem.c and kho_metadata.c: producers of our own. */
 
 int kho_reserve_mem_init(void);
+phys_addr_t kho_reserve_mem_size(int nid);
 int kho_metadata_init(void);
 
 #endif /* _KHO_INTERNAL_H */

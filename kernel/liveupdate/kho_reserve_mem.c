@@ -128,6 +128,24 @@ phys_addr_t __init kho_reserve_mem_alloc(const char *name, phys_addr_t size, phy
 	return start;
 }
 
+/**
+ * kho_reserve_mem_size - how much of a node the areas take
+ * @nid: the node
+ *
+ * Context: boot, in the time of memblock.
+ * Return: bytes.
+ */
+phys_addr_t __init kho_reserve_mem_size(int nid)
+{
+	phys_addr_t sum = 0;
+
+	for (unsigned int i = 0; i < nr_areas; i++)
+		if (early_pfn_to_nid(PFN_DOWN(areas[i].start)) == nid)
+			sum += PAGE_ALIGN(areas[i].size);
+
+	return sum;
+}
+
 static int __init write_fdt(void *fdt)
 {
 	int err;

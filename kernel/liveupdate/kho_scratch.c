@@ -17,14 +17,16 @@
  * There is one area below 4 GiB, one anywhere, and one for each node with
  * memory. Their sizes are given by ``kho_scratch=<low>,<global>,<per node>`` in
  * bytes with the usual suffixes, or are ``kho_scratch=<percent>%`` of what the boot
- * used of memblock, 200 % by default. Crash kernel, CMA and shadow memory do
- * not count: the next kernel takes them from memory outside scratch.
+ * used of memblock, 200 % by default. Crash kernel, CMA, shadow memory,
+ * gigantic pages of hugepages= and areas of reserve_mem= do not count: the next
+ * kernel takes them from memory outside scratch.
  */
 
 #define pr_fmt(fmt) "kho: " fmt
 
 #include <linux/cma.h>
 #include <linux/crash_reserve.h>
+#include <linux/hugetlb.h>
 #include <linux/init.h>
 #include <linux/initrd.h>
 #include <linux/io.h>
@@ -275,6 +277,24 @@ static phys_addr_t __init set_aside(void)
 	return sum;
 }
 
+/* Gigantic pages of a node that hugepages= has taken from memblock. */
+static phys_addr_t __init gigantic_pages(int nid)
+{
+	phys_addr_t sum = 0;
+
+#ifdef CONFIG_HUGETLB_PAGE
+	struct huge_bootmem_page *page;
+
+	/* The lists are not initialised before pages are asked for. */
+	if (!huge_boot_pages[nid].next)
+		return 0;
+	list_for_each_entry(page, &huge_boot_pages[nid], list)
+		sum += huge_page_size(page->hstate);
+#endif
+
+	return sum;
+}
+
 /* What the boot loader placed, kexec places next time. */
 static phys_addr_t __init loaded(void)
 {
@@ -309,6 +329,7 @@ static void __init size_by_use(void)
 	for_each_node_state(nid, N_MEMORY) {
 		phys_addr_t used = reserved_in(PHYS_ADDR_MAX, nid);
 
+		used = minus(used, gigantic_pages(nid) + kho_reserve_mem_size(nid));
 		if (nid == home)
 			used = minus(used, loaded() + set_aside());
 		node_size[nid] = scaled(used, memory_of(nid), KHO_SCRATCH_MIN_NODE);

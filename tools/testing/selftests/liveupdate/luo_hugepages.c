@@ -6,11 +6,11 @@
  * is while preserved memory has to be kept out of their way. Pages of 1 GiB fit
  * into no scratch area, and no page of a pool may lie in one, or there would be
  * no room for the kernel after that. Every page of the pools is used, with the
- * preserved file there to be damaged. Scratch has a size given to it: by use it
- * would be twice the pool of 1 GiB pages.
+ * preserved file there to be damaged. Nor do the pools count when scratch is sized
+ * by use: there would be no room for twice as much.
  *
  * vm-test: name=hugepages stages=3 mem=4096 smp=2 kernels=plain timeout=90 \
- *          append="kho_scratch=32M,128M,128M hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"
+ *          append="hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"
  */
 #define _GNU_SOURCE
 #include <errno.h>
