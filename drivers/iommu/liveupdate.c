@@ -43,7 +43,6 @@
 #include <linux/kho/abi/iommu.h>
 #include <linux/liveupdate.h>
 #include <linux/mutex.h>
-#include <linux/once.h>
 #include <linux/pci.h>
 #include <linux/pci_liveupdate.h>
 #include <linux/slab.h>
@@ -631,18 +630,6 @@ static struct liveupdate_flb iommu_luo_flb = {
 	.compatible = IOMMU_LIVEUPDATE_COMPATIBLE,
 };
 
-static void iommu_luo_load_once(void)
-{
-	void *obj;
-	int ret;
-
-	ret = liveupdate_flb_get_incoming(&iommu_luo_flb, &obj);
-	if (!ret)
-		liveupdate_flb_put_incoming(&iommu_luo_flb);
-	else if (ret != -EOPNOTSUPP && ret != -ENOENT)
-		iommu_liveupdate_reject_all();
-}
-
 /**
  * iommu_liveupdate_reject_all - no unit goes on translating
  *
@@ -656,19 +643,36 @@ void iommu_liveupdate_reject_all(void)
 	pci_liveupdate_reject_all();
 }
 
+/*
+ * After the buses were scanned, before the drivers of IOMMUs start, which ask with
+ * locks held.
+ */
+static int __init iommu_luo_load(void)
+{
+	void *obj;
+	int ret;
+
+	ret = liveupdate_flb_get_incoming(&iommu_luo_flb, &obj);
+	if (!ret)
+		liveupdate_flb_put_incoming(&iommu_luo_flb);
+	else if (ret != -EOPNOTSUPP && ret != -ENOENT)
+		iommu_liveupdate_reject_all();
+	return 0;
+}
+fs_initcall_sync(iommu_luo_load);
+
 /**
  * iommu_liveupdate_unit - what the previous kernel left of a unit
  * @driver: name of the driver that asks
  * @id: number of the unit
  *
- * Context: may sleep; from the core initcalls on.
+ * Context: may sleep; from the rootfs initcalls on.
  * Return: the entry, which stays until all files are finished, or NULL.
  */
 const struct iommu_liveupdate_ser *iommu_liveupdate_unit(const char *driver, u64 id)
 {
 	struct iommu_luo_in *in;
 
-	DO_ONCE_SLEEPABLE(iommu_luo_load_once);
 	guard(mutex)(&iommu_luo_lock);
 	in = xa_load(&iommu_luo_units, id);
 	if (in && strcmp(in->ser.driver, driver)) {

@@ -93,7 +93,8 @@ struct pci_luo_record {
 	struct list_head free;
 };
 
-DEFINE_STATIC_KEY_FALSE(pci_liveupdate_guarded);
+/* No static key: it is set with locks of IOMMU drivers held, which CPU hotplug takes. */
+bool pci_liveupdate_guarded __read_mostly;
 
 static DEFINE_MUTEX(pci_luo_lock);
 static struct pci_luo_record *pci_luo_record;	/* while the FLB is preserved */
@@ -493,8 +494,7 @@ static int pci_luo_flb_retrieve(struct liveupdate_flb_op_args *args)
 			pci_luo_in_free(in);
 		return ret;
 	}
-	if (!xa_empty(&pci_luo_in))
-		static_branch_enable(&pci_liveupdate_guarded);
+	WRITE_ONCE(pci_liveupdate_guarded, !xa_empty(&pci_luo_in));
 	args->obj = &pci_luo_in;
 	return 0;
 }
@@ -512,7 +512,7 @@ static void pci_luo_flb_finish(struct liveupdate_flb_op_args *args)
 				PCI_FUNC(in->ser.bdf));
 		pci_luo_in_free(in);
 	}
-	static_branch_disable(&pci_liveupdate_guarded);
+	WRITE_ONCE(pci_liveupdate_guarded, false);
 	pci_luo_blocks_free(args->data);
 }
 

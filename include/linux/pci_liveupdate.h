@@ -8,8 +8,8 @@
 #ifndef _LINUX_PCI_LIVEUPDATE_H
 #define _LINUX_PCI_LIVEUPDATE_H
 
+#include <linux/compiler.h>
 #include <linux/errno.h>
-#include <linux/jump_label.h>
 #include <linux/types.h>
 
 struct liveupdate_file_handler;
@@ -33,7 +33,7 @@ bool pci_liveupdate_incoming(const struct pci_dev *dev);
 bool pci_liveupdate_outgoing(const struct pci_dev *dev);
 
 /* For the PCI core */
-DECLARE_STATIC_KEY_FALSE(pci_liveupdate_guarded);
+extern bool pci_liveupdate_guarded;
 bool __pci_liveupdate_may_write(struct pci_bus *bus, unsigned int devfn, int pos,
 				int len, u32 val);
 void pci_liveupdate_setup_device(struct pci_dev *dev);
@@ -48,14 +48,11 @@ bool pci_liveupdate_fixed(const struct pci_dev *dev);
 bool pci_liveupdate_skip_shutdown(const struct pci_dev *dev);
 bool pci_liveupdate_can_probe(const struct pci_dev *dev, const struct pci_driver *drv);
 
-/*
- * May this write go to the hardware? One test of a static key where nothing
- * has come in.
- */
+/* May this write go to the hardware? One test where nothing has come in. */
 static inline bool pci_liveupdate_may_write(struct pci_bus *bus, unsigned int devfn,
 					    int pos, int len, u32 val)
 {
-	if (!static_branch_unlikely(&pci_liveupdate_guarded))
+	if (likely(!READ_ONCE(pci_liveupdate_guarded)))
 		return true;
 	return __pci_liveupdate_may_write(bus, devfn, pos, len, val);
 }
