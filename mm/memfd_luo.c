@@ -191,7 +191,7 @@ static struct memfd_luo *memfd_luo_create(struct inode *inode)
 	m->user = get_uid(current_user());
 	m->memlock_limit = memfd_luo_memlock_limit();
 
-	err = memfd_luo_writer_open(&m->writer);
+	err = memfd_luo_writer_open(&m->writer, sizeof(struct memfd_luo_ser));
 	if (err) {
 		memfd_luo_put(m);
 		return ERR_PTR(err);

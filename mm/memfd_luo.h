@@ -73,7 +73,7 @@ void memfd_luo_refresh(struct memfd_luo *m);
 void memfd_luo_set_uptodate(struct memfd_luo *m, struct folio *folio);
 
 /* memfd_luo_records.c */
-int memfd_luo_writer_open(struct memfd_luo_writer *w);
+int memfd_luo_writer_open(struct memfd_luo_writer *w, size_t size);
 struct memfd_luo_folio_ser *memfd_luo_writer_room(struct memfd_luo_writer *w,
 						  unsigned int *room);
 void memfd_luo_writer_commit(struct memfd_luo_writer *w, unsigned int nr);
@@ -85,11 +85,15 @@ const struct memfd_luo_folio_ser *memfd_luo_reader_next(struct memfd_luo_reader 
 void memfd_luo_reader_close(struct memfd_luo_reader *r);
 
 /* memfd_luo_restore.c */
+int memfd_luo_make_attrs(struct file *file, const struct memfd_luo_ser *ser,
+			 unsigned int *seals);
 int memfd_luo_retrieve(struct liveupdate_file_op_args *args);
 void memfd_luo_finish(struct liveupdate_file_op_args *args);
 int memfd_luo_read_ser(u64 pa, struct memfd_luo_ser *ser);
 
 /* memfd_luo_stat.c */
+u64 memfd_luo_record_bytes(u64 record_pages);
+int memfd_luo_stat_incoming(u64 pa, unsigned int skip, struct liveupdate_file_stat *stat);
 int memfd_luo_stat(struct liveupdate_file_op_args *args, struct liveupdate_file_stat *stat);
 
 #endif /* _MM_MEMFD_LUO_H */

@@ -53,17 +53,18 @@ static void free_preserved_page(void *page)
 /**
  * memfd_luo_writer_open - begin the record of a memfd
  * @w: the writer
+ * @size: of the record in bytes, which begins with a &struct memfd_luo_ser
  *
  * Return: 0 or a negative errno.
  */
-int memfd_luo_writer_open(struct memfd_luo_writer *w)
+int memfd_luo_writer_open(struct memfd_luo_writer *w, size_t size)
 {
-	struct memfd_luo_ser *ser = kho_alloc_preserve(sizeof(*ser));
+	struct memfd_luo_ser *ser = kho_alloc_preserve(size);
 
 	if (IS_ERR(ser))
 		return PTR_ERR(ser);
 
-	memset(ser, 0, sizeof(*ser));
+	memset(ser, 0, size);
 	*w = (struct memfd_luo_writer) { .ser = ser };
 	return 0;
 }

@@ -111,16 +111,19 @@ int memfd_luo_read_ser(u64 pa, struct memfd_luo_ser *ser)
 	return 0;
 }
 
-static struct file *make_file(const struct memfd_luo_ser *ser)
+/**
+ * memfd_luo_make_attrs - give a new file the attributes that the old one had
+ * @file: the file, empty, known to nobody
+ * @ser: record of the old one
+ * @seals: the seals of @file
+ *
+ * Return: 0, or what F_ADD_SEALS says.
+ */
+int memfd_luo_make_attrs(struct file *file, const struct memfd_luo_ser *ser,
+			 unsigned int *seals)
 {
-	struct file *file = shmem_file_setup("memfd:luo", 0, VM_NORESERVE);
-	struct inode *inode;
-	int err;
+	struct inode *inode = file_inode(file);
 
-	if (IS_ERR(file))
-		return file;
-
-	inode = file_inode(file);
 	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
 	file->f_flags |= O_LARGEFILE;
 	file->f_pos = ser->pos;
@@ -132,8 +135,19 @@ static struct file *make_file(const struct memfd_luo_ser *ser)
 		inode->i_mode &= ~0111;
 
 	/* While the file is empty, so that nobody looks for users of its pages. */
-	SHMEM_I(inode)->seals = 0;
-	err = memfd_fcntl(file, F_ADD_SEALS, ser->seals);
+	*seals = 0;
+	return memfd_fcntl(file, F_ADD_SEALS, ser->seals);
+}
+
+static struct file *make_file(const struct memfd_luo_ser *ser)
+{
+	struct file *file = shmem_file_setup("memfd:luo", 0, VM_NORESERVE);
+	int err;
+
+	if (IS_ERR(file))
+		return file;
+
+	err = memfd_luo_make_attrs(file, ser, &SHMEM_I(file_inode(file))->seals);
 	if (err) {
 		fput(file);
 		return ERR_PTR(err);

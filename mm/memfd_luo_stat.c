@@ -40,8 +40,13 @@
 /* Entries that are counted between two looks at the clock. */
 #define STAT_BATCH	1024
 
-/* What the record takes: the page that leads to it, the records, their chunks. */
-static u64 record_bytes(u64 record_pages)
+/**
+ * memfd_luo_record_bytes - how much memory does the record of a memfd take?
+ * @record_pages: number of pages of the array
+ *
+ * Return: bytes of the page that leads to it, the records, and their chunks.
+ */
+u64 memfd_luo_record_bytes(u64 record_pages)
 {
 	u64 chunks = DIV_ROUND_UP_ULL(record_pages, KHO_VMALLOC_CHUNK_SLOTS);
 
@@ -97,7 +102,7 @@ static int stat_file(struct file *file, struct liveupdate_file_stat *stat, bool 
 		return err;
 	for (unsigned int order = 0; order < LIVEUPDATE_NR_ORDERS; order++)
 		nr += stat->folios[order];
-	stat->metadata = record_bytes(DIV_ROUND_UP_ULL(nr, MEMFD_LUO_RECORDS_PER_PAGE));
+	stat->metadata = memfd_luo_record_bytes(DIV_ROUND_UP_ULL(nr, MEMFD_LUO_RECORDS_PER_PAGE));
 	return 0;
 }
 
@@ -126,11 +131,11 @@ static int stat_preserved(struct memfd_luo *m, struct liveupdate_file_stat *stat
 
 	for (unsigned int order = 0; order < LIVEUPDATE_NR_ORDERS; order++)
 		stat->folios[order] = m->nr_folios[order];
-	stat->metadata = record_bytes(m->writer.ser->folios.total_pages);
+	stat->metadata = memfd_luo_record_bytes(m->writer.ser->folios.total_pages);
 	return 0;
 }
 
-static int count_records(const struct memfd_luo_folio_ser *records, u64 nr,
+static int count_records(const struct memfd_luo_folio_ser *records, u64 nr, unsigned int skip,
 			 struct liveupdate_file_stat *stat)
 {
 	for (u64 i = 0; i < nr; i++) {
@@ -142,7 +147,7 @@ static int count_records(const struct memfd_luo_folio_ser *records, u64 nr,
 			if (err)
 				return err;
 		}
-		if (!records[i].pfn)
+		if (!records[i].pfn || records[i].flags & skip)
 			continue;
 		order = kho_incoming_order(PFN_PHYS((phys_addr_t)records[i].pfn));
 		if (order < 0 || order >= LIVEUPDATE_NR_ORDERS)
@@ -152,9 +157,18 @@ static int count_records(const struct memfd_luo_folio_ser *records, u64 nr,
 	return 0;
 }
 
-/* Every page that is followed holds a record at least, of which there are so many. */
-static int stat_incoming(u64 pa, struct liveupdate_file_stat *stat)
+/**
+ * memfd_luo_stat_incoming - what does it take to carry a file that is not retrieved?
+ * @pa: where the previous kernel says that its record is
+ * @skip: flags of records that do not stand for a folio
+ * @stat: to be filled in
+ *
+ * Context: may sleep.
+ * Return: 0 or a negative errno.
+ */
+int memfd_luo_stat_incoming(u64 pa, unsigned int skip, struct liveupdate_file_stat *stat)
 {
+	/* Every page that is followed holds a record at least, of which there are so many. */
 	struct kho_vmalloc_chunk *chunk = NULL;
 	unsigned int slot = 0;
 	struct memfd_luo_ser ser;
@@ -165,7 +179,7 @@ static int stat_incoming(u64 pa, struct liveupdate_file_stat *stat)
 	if (err)
 		return err;
 
-	stat->metadata = record_bytes(ser.folios.total_pages);
+	stat->metadata = memfd_luo_record_bytes(ser.folios.total_pages);
 	next = ser.folios.first;
 	for (left = ser.nr_folios; left; left -= nr) {
 		if (!chunk || slot == KHO_VMALLOC_CHUNK_SLOTS) {
@@ -179,7 +193,7 @@ static int stat_incoming(u64 pa, struct liveupdate_file_stat *stat)
 		if (!PAGE_ALIGNED(pa) || !kho_incoming_range(pa, PAGE_SIZE << ser.folios.order))
 			return -EINVAL;
 		nr = min(left, MEMFD_LUO_RECORDS_PER_PAGE << ser.folios.order);
-		err = count_records(phys_to_virt(pa), nr, stat);
+		err = count_records(phys_to_virt(pa), nr, skip, stat);
 		if (err)
 			return err;
 	}
@@ -199,7 +213,8 @@ int memfd_luo_stat(struct liveupdate_file_op_args *args, struct liveupdate_file_
 	bool poisoned;
 
 	if (!args->file)
-		return args->private_data ? -EAGAIN : stat_incoming(args->serialized_data, stat);
+		return args->private_data ? -EAGAIN :
+			memfd_luo_stat_incoming(args->serialized_data, 0, stat);
 	if (args->private_data)
 		return stat_preserved(args->private_data, stat);
 	if (args->retrieve_status > 0)
