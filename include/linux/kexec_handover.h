@@ -42,6 +42,7 @@ void kho_restore_free(void *mem);
 int kho_retrieve_subtree(const char *name, phys_addr_t *phys, size_t *size);
 int kho_incoming_order(phys_addr_t phys);
 bool kho_incoming_range(phys_addr_t phys, size_t size);
+unsigned long kho_incoming_blocks(unsigned int order);
 
 #else /* CONFIG_KEXEC_HANDOVER */
 
@@ -146,6 +147,11 @@ static inline int kho_incoming_order(phys_addr_t phys)
 static inline bool kho_incoming_range(phys_addr_t phys, size_t size)
 {
 	return false;
+}
+
+static inline unsigned long kho_incoming_blocks(unsigned int order)
+{
+	return 0;
 }
 
 #endif /* CONFIG_KEXEC_HANDOVER */

@@ -329,6 +329,18 @@ void *kho_in_fdt(void)
 }
 
 /**
+ * kho_incoming_blocks - how many blocks of a size were handed over?
+ * @order: of the blocks
+ *
+ * Context: any, after kho_take_over_map().
+ * Return: number of them, whether or not they were restored since.
+ */
+unsigned long kho_incoming_blocks(unsigned int order)
+{
+	return kho_in_root() && order <= KHO_RADIX_MAX_ORDER ? kho_in.nr_blocks[order] : 0;
+}
+
+/**
  * kho_in_show - counts of what was handed over, a line each
  * @s: where to
  */
