@@ -147,26 +147,10 @@ STAGE(14)
 
 static int next(int stage)
 {
-	volatile char *page;
 	int ret;
 
-	ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
-	if (ret)
-		return ret;
-	page = mmap(NULL, LUO_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
-		return -errno;
-	/* Built in place, so that it is in no other page of this program. */
-	strcpy((char *)page, "LUO-POKE");
-	strcat((char *)page, "-ACK:");
-	printf("luo-vm: POKE %s\n", damage[stage].kind);
-	for (int i = 0; i < 6000 && page[64] != 'D'; i++)
-		usleep(10000);
-	if (page[64] != 'D') {
-		printf("# nobody answers\n");
-		return -ETIMEDOUT;
-	}
-	return luo_kexec_exec();
+	ret = luo_kexec_load(NULL, stage + 1, NULL, 0) ?: luo_poke(damage[stage].kind);
+	return ret ?: luo_kexec_exec();
 }
 
 int main(void)

@@ -93,6 +93,9 @@ void luo_gcov_save(void);
 int luo_load_module(const char *name);
 int luo_unload_module(const char *name);
 
+/* damage by the host, see vm_poke.py */
+int luo_poke(const char *kind);
+
 /* descriptors that outlive the test that made them, up to the kexec */
 void luo_keep_init(void);
 int luo_keep(int fd);

@@ -27,6 +27,7 @@ class Memory:
     def __init__(self, path):
         with open(path, "r+b") as ram:
             self.map = mmap.mmap(ram.fileno(), 0)
+        self.found = {}  # what a kind of damage need not search for again
 
     def pages_with(self, what, at):
         """Addresses of pages that have what at offset at."""
@@ -228,6 +229,104 @@ def flb_address(mem):
     for page in mem.pages_with(b"luo-v5\0", 0):
         if mem.u64(page + 24):
             mem.put_u64(page + 24, 0x100000)
+            yield page
+
+
+HUGETLB_VICTIM = b"LUO-HUGETLB-VICTIM"  # at the start of the third huge page of the file
+
+
+def _hugetlb_victim(mem):
+    """Addresses of the description and of the records of the file: search once."""
+    found = mem.found.setdefault("victim", [])
+    if not found:
+        for page in mem.pages_with(HUGETLB_VICTIM, 0):
+            if page % (2 << 20):
+                continue
+            at = mem.map.find(struct.pack("<QQ", 3 << 52 | page // PAGE, 1024))
+            if at < 0:
+                continue
+            records = at // PAGE * PAGE
+            for chunk in mem.pages_with(struct.pack("<Q", records), 8):
+                for desc in mem.pages_with(struct.pack("<Q", chunk), 32):
+                    found.append((desc, records))
+    yield from found
+
+
+def _hugetlb_put(mem, off, val):
+    for desc, _ in _hugetlb_victim(mem):
+        if mem.u64(desc + off) != val:
+            mem.put_u64(desc + off, val)
+            yield desc
+
+
+def _hugetlb_records(mem):
+    for _, records in _hugetlb_victim(mem):
+        yield records
+
+
+def _hugetlb_pools(mem):
+    """Two sizes on one node, the small one first or last."""
+    found = mem.found.setdefault("pools", [])
+    if not found:
+        for orders in ((9, 18), (18, 9)):
+            for page in mem.pages_with(struct.pack("<QII", 2, orders[0], 0), 0):
+                if mem.map[page + 24:page + 32] == struct.pack("<II", orders[1], 0):
+                    found.append((page, page + (16 if orders[0] == 9 else 32)))
+    yield from found
+
+
+def hugetlb_order(mem):
+    """A size of pages that there is not."""
+    yield from _hugetlb_put(mem, 48, 10)
+
+
+def hugetlb_size(mem):
+    """A size that is no multiple of the page size; and more entries of pools than fit."""
+    yield from _hugetlb_put(mem, 8, (4 << 20) + 4096)
+    for page, _ in _hugetlb_pools(mem):
+        if mem.u64(page) != 1 << 60:
+            mem.put_u64(page, 1 << 60)
+            yield page
+
+
+def hugetlb_pfn(mem):
+    """A page that was never preserved; and more preserved pages than there is memory."""
+    for record in _hugetlb_records(mem):
+        val = mem.u64(record)
+        if val & ((1 << 52) - 1) != 0x1000:
+            mem.put_u64(record, (val >> 52 << 52) | 0x1000)
+            yield record
+    for page, count in _hugetlb_pools(mem):
+        if mem.u64(count) != 1 << 40:
+            mem.put_u64(count, 1 << 40)
+            yield page
+
+
+def hugetlb_same(mem):
+    """The same page twice."""
+    for record in _hugetlb_records(mem):
+        if mem.u64(record) != mem.u64(record + 16):
+            mem.put_u64(record + 16, mem.u64(record))
+            yield record
+
+
+def hugetlb_index(mem):
+    """Two pages for the same place."""
+    for record in _hugetlb_records(mem):
+        if mem.u64(record + 8) != mem.u64(record + 24):
+            mem.put_u64(record + 24, mem.u64(record + 8))
+            yield record
+
+
+def hugetlb_range(mem):
+    """A reservation beyond the end of the file; and a page that never comes."""
+    for record in _hugetlb_records(mem):
+        if mem.u64(record + 48) >> 52 == 4 and mem.u64(record + 48) & ((1 << 52) - 1) < 1000:
+            mem.put_u64(record + 48, (4 << 52) | (1 << 40))
+            yield record
+    for page, count in _hugetlb_pools(mem):
+        if mem.u64(count) != 7:
+            mem.put_u64(count, 7)
             yield page
 
 
