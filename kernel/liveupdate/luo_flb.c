@@ -222,13 +222,14 @@ static int luo_flb_preserve(struct luo_flb *state)
 		__module_get(ops->owner);
 	}
 
-	guard(spinlock)(&luo_flb_refs_lock);
+	spin_lock(&luo_flb_refs_lock);
 	if (!state->active) {
 		state->data = args.data;
 		state->obj = args.obj;
 		state->active = true;
 	}
 	state->nr_files++;
+	spin_unlock(&luo_flb_refs_lock);
 	return 0;
 }
 
@@ -552,10 +553,11 @@ static int luo_flb_retrieve(struct luo_flb_incoming *in, struct liveupdate_flb *
 		return ret;
 	}
 
-	guard(spinlock)(&luo_flb_refs_lock);
+	spin_lock(&luo_flb_refs_lock);
 	in->obj = args.obj;
 	in->flb = flb;
 	in->status = 1;
+	spin_unlock(&luo_flb_refs_lock);
 	return 0;
 }
 
@@ -584,10 +586,18 @@ static void luo_flb_finish_idle(struct luo_flb_incoming *in, struct liveupdate_f
 }
 
 /* If it is there, it can be had without waiting for a callback. */
-static bool luo_flb_is_retrieved(struct luo_flb_incoming *in)
+static bool luo_flb_get_retrieved(struct luo_flb_incoming *in, void **objp)
 {
-	lockdep_assert_held(&luo_flb_refs_lock);
-	return in->status > 0 && !in->finished;
+	bool there;
+
+	spin_lock(&luo_flb_refs_lock);
+	there = in->status > 0 && !in->finished;
+	if (there) {
+		in->nr_users++;
+		*objp = in->obj;
+	}
+	spin_unlock(&luo_flb_refs_lock);
+	return there;
 }
 
 /**
@@ -942,16 +952,19 @@ EXPORT_SYMBOL_GPL(liveupdate_unregister_flb);
 int liveupdate_flb_get_outgoing(struct liveupdate_flb *flb, void **objp)
 {
 	struct luo_flb *state = flb->state;
+	int ret = -ENOENT;
 
 	if (!liveupdate_enabled())
 		return -EOPNOTSUPP;
 
-	guard(spinlock)(&luo_flb_refs_lock);
-	if (!state || !state->active)
-		return -ENOENT;
-	state->nr_users++;
-	*objp = state->obj;
-	return 0;
+	spin_lock(&luo_flb_refs_lock);
+	if (state && state->active) {
+		state->nr_users++;
+		*objp = state->obj;
+		ret = 0;
+	}
+	spin_unlock(&luo_flb_refs_lock);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_get_outgoing);
 
@@ -997,21 +1010,15 @@ int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp)
 	if (IS_ERR(in))
 		return PTR_ERR(in);
 
-	scoped_guard(spinlock, &luo_flb_refs_lock) {
-		if (luo_flb_is_retrieved(in)) {
-			in->nr_users++;
-			*objp = in->obj;
-			return 0;
-		}
-	}
+	if (luo_flb_get_retrieved(in, objp))
+		return 0;
 
 	guard(mutex)(&in->lock);
 	ret = luo_flb_retrieve(in, flb);
 	if (ret)
 		return ret;
-	guard(spinlock)(&luo_flb_refs_lock);
-	in->nr_users++;
-	*objp = in->obj;
+	/* It stays retrieved as long as the lock is held. */
+	luo_flb_get_retrieved(in, objp);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(liveupdate_flb_get_incoming);
