@@ -43,7 +43,8 @@ static const char * const damage[LAST] = {
 static void register_extra(struct __test_metadata *_metadata, int lt)
 {
 	for (int i = 0; i < EXTRA; i++)
-		ASSERT_EQ(0, lt_flb_do(lt, LUO_TEST_EXTRA + i, LUO_TEST_FLB_REGISTER, LUO_TEST_B, 0));
+		ASSERT_EQ(0, lt_flb_do(lt, LUO_TEST_EXTRA + i, LUO_TEST_FLB_REGISTER,
+				       LUO_TEST_B, 0));
 }
 
 static void leave(struct __test_metadata *_metadata, int dev, int lt, int stage)
@@ -78,7 +79,7 @@ static void entries(struct __test_metadata *_metadata, int dev, int lt)
 		EXPECT_EQ(-ENOENT, lt_flb(lt, LUO_TEST_EXTRA + i, LUO_TEST_FLB_GET_IN));
 	EXPECT_EQ(1, luo_klog_has("nnnn' of the previous kernel: name is damaged"));
 	EXPECT_EQ(1, luo_klog_has("FLB 'luo-test-x-v1' of the previous kernel: comes twice"));
-	EXPECT_EQ(1, luo_klog_has("FLB 'luo-test-extra4-v1' of the previous kernel: no file depends"));
+	EXPECT_EQ(1, luo_klog_has("'luo-test-extra4-v1' of the previous kernel: no file depends"));
 	lt_log(lt);
 	files_arrive(_metadata, dev, 1);
 	EXPECT_NE(NULL, strstr(lt_log(lt), "A 1 finish 0\nX 0 finish 0\n"));

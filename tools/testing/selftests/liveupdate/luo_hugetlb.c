@@ -646,10 +646,12 @@ LUO_TEST(stage3, pool_can_be_emptied)
 
 static int next(int stage)
 {
-	if (stage == 1)
-		return luo_kexec_next(NULL, "-hugetlb_free_vmemmap hugetlb_free_vmemmap=off");
-	return luo_kexec_next(NULL, "-hugetlb_free_vmemmap hugetlb_free_vmemmap=on "
-				    "-hugepagesz -hugepages hugepagesz=2M hugepages=4");
+	static const char * const changes[] = {
+		"-hugetlb_free_vmemmap hugetlb_free_vmemmap=off",
+		"-hugetlb_free_vmemmap hugetlb_free_vmemmap=on -hugepagesz -hugepages hugepagesz=2M hugepages=4",
+	};
+
+	return luo_kexec_next(NULL, changes[stage - 1]);
 }
 
 int main(void)
