@@ -556,7 +556,8 @@ LUO_TEST(stage2, every_allocation_may_fail)
 				break;
 			ASSERT_EQ(-ENOMEM, fd);
 		}
-		EXPECT_LT(5, inject_failures);
+		/* It ends with the first allocation that retrieving can do without. */
+		EXPECT_LT(0, inject_failures);
 		luo_note("RETRIEVE_FD failed %d times", inject_failures);
 	} else {
 		fd = luo_retrieve_fd(s, 1);
@@ -579,7 +580,7 @@ LUO_TEST(stage2, pool_before_kexec)
 
 LUO_TEST(stage3, pool_is_smaller_than_what_is_preserved)
 {
-	EXPECT_EQ(1, luo_file_num("/proc/sys/vm/hugetlb_optimize_vmemmap"));
+	EXPECT_EQ(!luo_debug_kernel(), luo_file_num("/proc/sys/vm/hugetlb_optimize_vmemmap"));
 	EXPECT_POOL(11, 0, 0, 7);
 	EXPECT_EQ(-ENOENT, luo_retrieve_session(self->dev, "left"));
 }
@@ -590,7 +591,7 @@ LUO_TEST(stage3, content)
 	int fd = retrieve(_metadata, self->dev, "content", NULL);
 
 	/* The memmap of a huge page has 8 pages, of which one is enough. */
-	EXPECT_EQ(before - 3 * 7, memmap_pages());
+	EXPECT_EQ(before - (luo_debug_kernel() ? 0 : 3 * 7), memmap_pages());
 	EXPECT_POOL(11, 0, 0, 7);
 	check_content(_metadata, fd);
 	close(fd);
@@ -651,6 +652,12 @@ static int next(int stage)
 		"-hugetlb_free_vmemmap hugetlb_free_vmemmap=on -hugepagesz -hugepages hugepagesz=2M hugepages=4",
 	};
 
+	/*
+	 * 6.12.117 leaves wrong struct pages behind when it frees a huge page whose memmap
+	 * was optimized, with or without live update. DEBUG_VM sees it: "Bad page state".
+	 */
+	if (stage == 2 && luo_debug_kernel())
+		return luo_kexec_next(NULL, "-hugepagesz -hugepages hugepagesz=2M hugepages=4");
 	return luo_kexec_next(NULL, changes[stage - 1]);
 }
 
