@@ -13,6 +13,7 @@
 #include <uapi/linux/liveupdate.h>
 
 struct file;
+struct inode;
 struct kimage;
 struct liveupdate_file_handler;
 struct liveupdate_session;
@@ -33,6 +34,7 @@ struct user_struct;
  *	also if that failed, as long as LUO keeps the file, and not carried over
  * @session: the session of the file, for liveupdate_session_token() and
  *	liveupdate_session_get_file()
+ * @token: the token of the file in its session
  */
 struct liveupdate_file_op_args {
 	struct liveupdate_file_handler *handler;
@@ -41,6 +43,7 @@ struct liveupdate_file_op_args {
 	u64 serialized_data;
 	void *private_data;
 	struct liveupdate_session *session;
+	u64 token;
 };
 
 /**
@@ -70,7 +73,8 @@ struct liveupdate_file_stat {
  *	returned ``-ENOMEM``, ``-EINTR``, ``-ERESTARTSYS`` or ``-EAGAIN``; then nothing may
  *	be lost, and what was done so far may be kept in @private_data. Sets
  *	@file.
- * @can_finish: Optional. May finish() be called? Changes nothing.
+ * @can_finish: Optional. May finish() be called? Changes nothing. Not asked of a file that
+ *	was discarded.
  * @finish: The session is finished. Drop what was only needed to retrieve the
  *	file or, if it was not retrieved, or in part, free what was preserved for
  *	it.
@@ -125,6 +129,20 @@ struct liveupdate_file_handler {
 	struct list_head list;
 	struct list_head flbs;
 	atomic_long_t users;
+};
+
+/**
+ * struct liveupdate_device_ops - devices that run, as those know them who found them
+ * @unclaimed: Does a device run that was preserved in a session of this name, that
+ *	is not fenced and that no file has taken? It is logged.
+ * @fence_unclaimed: Stop all such devices.
+ *
+ * Of a session that came in damaged nobody can tell from its files which devices belong
+ * to it. Called in process context, with the session locked.
+ */
+struct liveupdate_device_ops {
+	bool (*unclaimed)(const char *session);
+	void (*fence_unclaimed)(const char *session);
 };
 
 struct liveupdate_flb;
@@ -209,10 +227,17 @@ int liveupdate_flb_get_incoming(struct liveupdate_flb *flb, void **objp);
 void liveupdate_flb_put_incoming(struct liveupdate_flb *flb);
 int liveupdate_flb_peek_incoming(struct liveupdate_flb *flb, u64 *datap);
 
+void liveupdate_set_device_ops(const struct liveupdate_device_ops *ops);
+bool liveupdate_session_unclaimed(struct liveupdate_session *session);
+const char *liveupdate_session_name(struct liveupdate_session *session);
 int liveupdate_session_token(struct liveupdate_session *session, struct file *file,
 			     u64 *tokenp);
 int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
 				struct file **filep);
+int liveupdate_session_inode(struct liveupdate_session *session, struct inode *inode,
+			     u64 *tokenp, struct file **filep);
+int liveupdate_session_walk(struct liveupdate_session *session, const char *compatible,
+			    int (*fn)(u64 data, void *arg), void *arg);
 
 int liveupdate_account_pages(struct user_struct *user, unsigned long nr_pages);
 void liveupdate_unaccount_pages(struct user_struct *user, unsigned long nr_pages);
@@ -296,6 +321,20 @@ static inline int liveupdate_flb_peek_incoming(struct liveupdate_flb *flb, u64 *
 	return -EOPNOTSUPP;
 }
 
+static inline void liveupdate_set_device_ops(const struct liveupdate_device_ops *ops)
+{
+}
+
+static inline bool liveupdate_session_unclaimed(struct liveupdate_session *session)
+{
+	return false;
+}
+
+static inline const char *liveupdate_session_name(struct liveupdate_session *session)
+{
+	return "";
+}
+
 static inline int liveupdate_session_token(struct liveupdate_session *session,
 					   struct file *file, u64 *tokenp)
 {
@@ -304,6 +343,20 @@ static inline int liveupdate_session_token(struct liveupdate_session *session,
 
 static inline int liveupdate_session_get_file(struct liveupdate_session *session,
 					      u64 token, struct file **filep)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_session_inode(struct liveupdate_session *session,
+					   struct inode *inode, u64 *tokenp,
+					   struct file **filep)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int liveupdate_session_walk(struct liveupdate_session *session,
+					  const char *compatible,
+					  int (*fn)(u64 data, void *arg), void *arg)
 {
 	return -EOPNOTSUPP;
 }

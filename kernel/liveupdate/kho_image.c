@@ -92,11 +92,42 @@ const char *kho_record_fault(const void *record, size_t size)
 	return NULL;
 }
 
+struct kho_image_word {
+	const char *param;
+	const char *option;
+	unsigned long flag;
+	bool set;
+};
+
+/* As those parse them who own these parameters; the last one counts. */
+static const struct kho_image_word kho_image_words[] = {
+	{ "intel_iommu", "off", KHO_IMAGE_INTEL_IOMMU_OFF, true },
+	{ "intel_iommu", "on", KHO_IMAGE_INTEL_IOMMU_OFF, false },
+	{ "iommu", "off", KHO_IMAGE_IOMMU_OFF, true },
+	{ "pci", "assign-busses", KHO_IMAGE_PCI_ASSIGN_BUSSES, true },
+	{ "pci", "realloc", KHO_IMAGE_PCI_REALLOC, true },
+	{ "pci", "realloc=on", KHO_IMAGE_PCI_REALLOC, true },
+	{ "pci", "realloc=off", KHO_IMAGE_PCI_REALLOC, false },
+};
+
+static void kho_image_apply_option(struct kho_image *img, const char *param, const char *option)
+{
+	const struct kho_image_word *word = kho_image_words;
+
+	for (; word < kho_image_words + ARRAY_SIZE(kho_image_words); word++) {
+		if (!parameq(param, word->param) || strcmp(option, word->option))
+			continue;
+		img->stops_devices &= ~word->flag;
+		if (word->set)
+			img->stops_devices |= word->flag;
+	}
+}
+
 /* The last word counts, as it does when the kernel parses its parameters. */
 static int kho_image_apply_cmdline(struct kho_image *img, const char *cmdline)
 {
 	char *copy __free(kfree) = kstrdup(cmdline, GFP_KERNEL);
-	char *args, *param, *val;
+	char *args, *param, *val, *option;
 	bool on;
 
 	if (!copy)
@@ -107,12 +138,14 @@ static int kho_image_apply_cmdline(struct kho_image *img, const char *cmdline)
 		args = next_arg(args, &param, &val);
 		if (!val && !strcmp(param, "--"))
 			break;
-		if (!val || kstrtobool(val, &on))
+		if (!val)
 			continue;
-		if (parameq(param, "kho"))
+		if (parameq(param, "kho") && !kstrtobool(val, &on))
 			img->kho_on = on;
-		else if (parameq(param, "liveupdate"))
+		else if (parameq(param, "liveupdate") && !kstrtobool(val, &on))
 			img->liveupdate_on = on;
+		while ((option = strsep(&val, ",")))
+			kho_image_apply_option(img, param, option);
 	}
 	return 0;
 }

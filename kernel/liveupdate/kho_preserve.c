@@ -20,6 +20,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -135,6 +136,7 @@ int kho_preserve_folios(struct folio **folios, unsigned int nr)
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kho_preserve_folios);
+ALLOW_ERROR_INJECTION(kho_preserve_folios, ERRNO);
 
 /**
  * kho_unpreserve_folios - undo kho_preserve_folios()
@@ -243,6 +245,7 @@ int kho_preserve_pages(struct page *page, unsigned long nr_pages)
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kho_preserve_pages);
+ALLOW_ERROR_INJECTION(kho_preserve_pages, ERRNO);
 
 /**
  * kho_unpreserve_pages - undo kho_preserve_pages()

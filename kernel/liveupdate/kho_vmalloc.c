@@ -13,6 +13,7 @@
 
 #define pr_fmt(fmt) "kho: " fmt
 
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
@@ -105,6 +106,7 @@ undo:
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kho_preserve_vmalloc);
+ALLOW_ERROR_INJECTION(kho_preserve_vmalloc, ERRNO);
 
 /**
  * kho_unpreserve_vmalloc - undo kho_preserve_vmalloc()

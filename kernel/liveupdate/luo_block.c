@@ -32,6 +32,7 @@
 
 #include <linux/bug.h>
 #include <linux/err.h>
+#include <linux/error-injection.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 
@@ -121,6 +122,7 @@ int luo_chain_reserve(struct luo_chain *chain)
 	chain->nr_reserved++;
 	return 0;
 }
+ALLOW_ERROR_INJECTION(luo_chain_reserve, ERRNO);
 
 /**
  * luo_chain_unreserve - undo one luo_chain_reserve()

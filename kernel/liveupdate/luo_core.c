@@ -22,7 +22,10 @@
  * ``luo_phases.c``    where the time of a live update goes
  * ``luo_debugfs.c``   /sys/kernel/debug/liveupdate
  * ``luo_reboot.c``    from reboot() to the jump
+ * ``luo_fence.c``     devices that are stopped since nobody comes for them
+ * ``luo_policy.c``    when that is to happen, from one kernel to the next
  * ``luo_block.c``     lists of records in memory that crosses the kexec
+ * ``luo_slots.c``     the same, for records that are kept up to date
  * ==================  =====================================================
  *
  * At boot the one struct that the previous kernel left is found and its sessions
@@ -133,6 +136,7 @@ static int luo_ioctl_answer(const struct luo_ioctl_op *op, struct luo_ucmd *ucmd
 	*(s32 *)(ucmd->cmd + LUO_UCMD_FD) = fd;
 	if (copy_to_user(uptr, ucmd->cmd, size))
 		return -EFAULT;
+	luo_session_given(file);
 	fd_install(take_fd(fd), no_free_ptr(file));
 	return 0;
 }
@@ -311,6 +315,7 @@ static void __init luo_load(void)
 
 	luo_num = ser.liveupdate_num;
 	luo_sessions_load(&luo_incoming, &luo_kho_block_ops, ser.sessions_pa);
+	luo_policies_load();
 	if (!luo_flbs_load(ser.flbs_pa) && kho_incoming_order(phys) >= 0)
 		kho_restore_free(phys_to_virt(phys));
 	pr_info("live update %llu since cold boot brought %lu sessions\n",
@@ -346,6 +351,7 @@ static int __init luo_start(void)
 	ret = misc_register(&luo_device);
 	if (ret)
 		goto err_remove_subtree;
+	luo_fence_init();
 	return 0;
 
 err_remove_subtree:

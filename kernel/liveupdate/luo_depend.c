@@ -16,6 +16,7 @@
  * Locks: all of it is protected by the lock of the session.
  */
 
+#include <linux/error-injection.h>
 #include <linux/list.h>
 #include <linux/slab.h>
 
@@ -54,6 +55,7 @@ int luo_dep_add(struct luo_file *on)
 	list_add_tail(&dep->link, &lf->deps);
 	return 0;
 }
+ALLOW_ERROR_INJECTION(luo_dep_add, ERRNO);
 
 /**
  * luo_deps_del - a file does not depend on others any more

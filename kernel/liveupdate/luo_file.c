@@ -192,6 +192,7 @@ struct liveupdate_file_op_args luo_file_args(struct luo_file *lf)
 		.serialized_data = lf->data,
 		.private_data = lf->private_data,
 		.session = lf->session,
+		.token = lf->token,
 	};
 }
 
@@ -333,7 +334,9 @@ static int luo_file_call_retrieve(struct luo_file *lf)
 	int ret;
 
 	lf->retrieving = true;
+	lf->session->nesting++;
 	ret = luo_file_call(lf, LUO_OP_RETRIEVE, &args);
+	lf->session->nesting--;
 	lf->retrieving = false;
 	lf->private_data = args.private_data;
 
@@ -362,7 +365,7 @@ static int luo_file_call_retrieve(struct luo_file *lf)
  * @filep: set to the file, with a reference for the caller
  *
  * Return: 0 or the errno for RETRIEVE_FD; ``-EDEADLK`` if the file is being
- * retrieved, and asks for itself.
+ * retrieved, and asks for itself, or too many others are on the way to it.
  */
 int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file **filep)
 {
@@ -378,7 +381,8 @@ int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file
 		return -EBADMSG;
 	if (lf->discarded)
 		return -ESTALE;
-	if (lf->retrieving)
+	/* What names what comes from the record, and the stack is not without end. */
+	if (lf->retrieving || session->nesting >= LUO_MAX_NESTING)
 		return -EDEADLK;
 	if (lf->retrieve_status < 0)
 		return lf->retrieve_status;
@@ -394,11 +398,19 @@ int luo_file_retrieve(struct liveupdate_session *session, u64 token, struct file
 	return 0;
 }
 
-/* No handler can know what a damaged record stands for; do not wait for one. */
-static int luo_files_can_finish(struct liveupdate_session *session)
+/**
+ * luo_files_resolve - find the handlers of all files of a session
+ * @session: an incoming session, loaded
+ *
+ * No handler can know what a damaged record stands for; such a file is left out.
+ *
+ * Return: 0, or ``-EOPNOTSUPP`` if one is not there, which is logged.
+ */
+int luo_files_resolve(struct liveupdate_session *session)
 {
 	struct luo_file *lf;
-	int ret;
+
+	lockdep_assert_held(&session->lock);
 
 	list_for_each_entry(lf, &session->files, link) {
 		if (!lf->damaged && luo_file_resolve(lf)) {
@@ -407,6 +419,18 @@ static int luo_files_can_finish(struct liveupdate_session *session)
 			return -EOPNOTSUPP;
 		}
 	}
+	return 0;
+}
+
+/* Of a file that was discarded nothing is left that could object. */
+static int luo_files_can_finish(struct liveupdate_session *session)
+{
+	struct luo_file *lf;
+	int ret;
+
+	ret = luo_files_resolve(session);
+	if (ret)
+		return ret;
 
 	list_for_each_entry(lf, &session->files, link) {
 		ret = lf->damaged ? 0 : luo_flbs_retrieve(lf->handler);
@@ -417,10 +441,13 @@ static int luo_files_can_finish(struct liveupdate_session *session)
 	list_for_each_entry(lf, &session->files, link) {
 		struct liveupdate_file_op_args args = luo_file_args(lf);
 
-		if (!lf->damaged && lf->handler->ops->can_finish &&
+		if (!lf->damaged && !lf->discarded && lf->handler->ops->can_finish &&
 		    !luo_file_call(lf, LUO_OP_CAN_FINISH, &args))
 			return -EBUSY;
 	}
+	/* What was lost may be the file of a device that writes to memory of the others. */
+	if (session->lost && liveupdate_session_unclaimed(session))
+		return -EBUSY;
 	return 0;
 }
 
@@ -516,6 +543,72 @@ int liveupdate_session_get_file(struct liveupdate_session *session, u64 token,
 	return 0;
 }
 EXPORT_SYMBOL_GPL(liveupdate_session_get_file);
+
+/**
+ * liveupdate_session_inode - find the file of an inode that another file needs
+ * @session: from the arguments of the callback
+ * @inode: the inode. It is compared and not looked into, so it may be gone.
+ * @tokenp: set to the token of the file
+ * @filep: set to the file. The caller has a reference, to be dropped by fput().
+ *
+ * Like liveupdate_session_token(), for a caller that has no file, but a page of the
+ * page cache. Finds files of handlers whose objects are inodes.
+ *
+ * Context: only from preserve() and freeze(). May sleep.
+ * Return: 0 on success, ``-ENOENT`` if there is no such file in this session, ``-ENOMEM``.
+ */
+int liveupdate_session_inode(struct liveupdate_session *session, struct inode *inode,
+			     u64 *tokenp, struct file **filep)
+{
+	struct luo_file *lf;
+	int ret;
+
+	lockdep_assert_held(&session->lock);
+
+	lf = luo_object_find_inode(session, inode);
+	if (!lf)
+		return -ENOENT;
+	ret = luo_dep_add(lf);
+	if (ret)
+		return ret;
+	*tokenp = lf->token;
+	*filep = get_file(lf->file);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(liveupdate_session_inode);
+
+/**
+ * liveupdate_session_walk - go through the files of a format
+ * @session: from the arguments of the callback
+ * @compatible: name of the format
+ * @fn: called with the number that preserve() left, 0 if it is still running, and @arg;
+ *	ends the walk by not returning 0
+ * @arg: for @fn
+ *
+ * For a file whose memory others of the session refer to, and which has to know that
+ * before they are retrieved, or their handler is there.
+ *
+ * Context: only from preserve(), retrieve() and finish(). May sleep.
+ * Return: what the last call of @fn returned, 0 if there was none.
+ */
+int liveupdate_session_walk(struct liveupdate_session *session, const char *compatible,
+			    int (*fn)(u64 data, void *arg), void *arg)
+{
+	struct luo_file *lf;
+	int ret;
+
+	lockdep_assert_held(&session->lock);
+
+	list_for_each_entry(lf, &session->files, link) {
+		if (lf->damaged || strcmp(lf->compatible, compatible))
+			continue;
+		ret = fn(lf->data, arg);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(liveupdate_session_walk);
 
 /**
  * liveupdate_account_pages - count pages that were preserved as locked memory

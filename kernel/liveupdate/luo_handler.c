@@ -24,6 +24,7 @@
 #define pr_fmt(fmt) "luo: " fmt
 
 #include <linux/cleanup.h>
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -226,6 +227,13 @@ static int luo_object_cmp(const void *key, const struct rb_node *node)
 	return 0;
 }
 
+static int luo_object_cmp_inode(const void *key, const struct rb_node *node)
+{
+	unsigned long id = rb_entry(node, struct luo_file, id_node)->id;
+
+	return (unsigned long)key < id ? -1 : (unsigned long)key > id;
+}
+
 static int luo_object_cmp_node(struct rb_node *node, const struct rb_node *other)
 {
 	const struct luo_file *lf = rb_entry(node, struct luo_file, id_node);
@@ -257,6 +265,7 @@ int luo_object_add(struct luo_file *lf)
 	RB_CLEAR_NODE(&lf->id_node);
 	return -EBUSY;
 }
+ALLOW_ERROR_INJECTION(luo_object_add, ERRNO);
 
 /**
  * luo_object_del - take the object behind a file out, if it is in
@@ -325,4 +334,28 @@ int luo_object_token(struct liveupdate_session *session, struct file *file, u64 
 
 	luo_handler_put(key.handler);
 	return ret;
+}
+
+/**
+ * luo_object_find_inode - which file of a session stands for an inode?
+ * @session: the session
+ * @inode: the inode, which is not looked into
+ *
+ * Return: the file, or NULL. Only objects that are inodes are found.
+ */
+struct luo_file *luo_object_find_inode(struct liveupdate_session *session,
+				       const struct inode *inode)
+{
+	struct rb_node *node;
+	struct luo_file *lf;
+
+	lockdep_assert_held(&session->lock);
+
+	spin_lock(&luo_objects_lock);
+	node = rb_find(inode, &luo_objects, luo_object_cmp_inode);
+	lf = rb_entry_safe(node, struct luo_file, id_node);
+	if (lf && (lf->session != session || !lf->file || file_inode(lf->file) != inode))
+		lf = NULL;
+	spin_unlock(&luo_objects_lock);
+	return lf;
 }

@@ -23,6 +23,7 @@
  */
 
 #include <linux/err.h>
+#include <linux/error-injection.h>
 #include <linux/fs.h>
 #include <linux/minmax.h>
 #include <linux/printk.h>
@@ -83,6 +84,7 @@ int luo_files_freeze(struct liveupdate_session *session)
 	}
 	return 0;
 }
+ALLOW_ERROR_INJECTION(luo_files_freeze, ERRNO);
 
 /**
  * luo_files_unfreeze - unfreeze the files that are frozen, last one first
@@ -122,15 +124,16 @@ void luo_files_serialize(struct liveupdate_session *session)
 }
 
 /**
- * luo_files_discard - give up the files of a session because this kernel ends
+ * luo_files_discard - give up the files of a session, last one first
  * @session: an incoming session, loaded
+ *
+ * Files without a handler, or whose handler does not care, stay as they are.
  */
 void luo_files_discard(struct liveupdate_session *session)
 {
 	struct luo_file *lf;
 
-	lockdep_assert_held_write(&luo_freeze_lock);
-	guard(mutex)(&session->lock);
+	lockdep_assert_held(&session->lock);
 
 	list_for_each_entry_reverse(lf, &session->files, link) {
 		struct liveupdate_file_op_args args;
@@ -224,3 +227,4 @@ err_unload:
 	session->fault = 0;
 	return ret;
 }
+ALLOW_ERROR_INJECTION(luo_files_load, ERRNO);

@@ -20,6 +20,9 @@
  * An image without a record is taken for mainline. That reads three formats, none of
  * them an FLB, and has limits of its own, past which it would panic or lose files.
  *
+ * A session with devices that run on asks for more: the command line must not
+ * switch off the IOMMU, or have PCI numbered or laid out anew.
+ *
  * Two sysctls change that: ``kernel.liveupdate_require_record`` refuses images
  * without a record, ``kernel.liveupdate_ignore_record`` starts those that do not fit.
  *
@@ -29,7 +32,9 @@
 
 #define pr_fmt(fmt) "luo: " fmt
 
+#include <linux/bitops.h>
 #include <linux/cleanup.h>
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
@@ -174,6 +179,24 @@ static void luo_fit_basics(struct luo_fit *fit, struct liveupdate_session *sessi
 			   LUO_COMPATIBLE);
 }
 
+/* By bit number of KHO_IMAGE_* */
+static const char * const luo_device_words[] = {
+	"intel_iommu=off", "iommu=off", "pci=assign-busses", "pci=realloc",
+};
+
+/* A device must be left alone, and so must what is above it. */
+static bool luo_fit_device(struct luo_fit *fit, struct luo_file *lf)
+{
+	unsigned long stops = fit->img->stops_devices;
+	unsigned int nr;
+
+	for_each_set_bit(nr, &stops, ARRAY_SIZE(luo_device_words))
+		luo_misfit(fit, lf->session, lf,
+			   "its device would be stopped, the next kernel comes up with %s",
+			   luo_device_words[nr]);
+	return !stops;
+}
+
 /* A file, and the FLBs that it needs. */
 static bool luo_fit_file(struct luo_fit *fit, struct luo_file *lf)
 {
@@ -186,6 +209,8 @@ static bool luo_fit_file(struct luo_fit *fit, struct luo_file *lf)
 			   "would be lost, the next kernel does not read this format");
 
 	for (unsigned int i = 0; (name = luo_flb_name(lf->handler, i)); i++) {
+		if (!strcmp(name, PCI_LIVEUPDATE_COMPATIBLE) && !luo_fit_device(fit, lf))
+			good = false;
 		if (luo_fit_reads(fit, KHO_FORMAT_FLB, name))
 			continue;
 		luo_misfit(fit, lf->session, lf,
@@ -269,6 +294,7 @@ int luo_image_check(struct kimage *image)
 	pr_err("the next kernel cannot take what is preserved: refused\n");
 	return -EPROTONOSUPPORT;
 }
+ALLOW_ERROR_INJECTION(luo_image_check, ERRNO);
 
 /**
  * liveupdate_load_image - can an image that is being loaded take the sessions?

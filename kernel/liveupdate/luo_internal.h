@@ -10,6 +10,7 @@
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/llist.h>
+#include <linux/luo_block.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/rwsem.h>
@@ -17,106 +18,6 @@
 #include <linux/workqueue.h>
 #include <linux/kho/abi/luo.h>
 #include <linux/kho/abi/luo_phases.h>
-
-/* luo_block.c */
-
-/**
- * struct luo_block_ops - where blocks come from
- * @alloc: a zeroed block, page aligned and preserved, or an ERR_PTR()
- * @free: undo @alloc
- * @valid: Is there a block of the previous kernel at this address, one that can
- *	be read and that nobody has taken?
- * @release: free a block of the previous kernel
- */
-struct luo_block_ops {
-	void *(*alloc)(void);
-	void (*free)(void *block);
-	bool (*valid)(u64 pa);
-	void (*release)(void *block);
-};
-
-extern const struct luo_block_ops luo_kho_block_ops;
-
-/**
- * struct luo_chain - a chain of blocks that this kernel writes
- * @ops: where blocks come from
- * @first: the first block
- * @entry_size: bytes per entry
- * @nr_blocks: number of blocks
- * @nr_reserved: number of entries for which there must be room
- */
-struct luo_chain {
-	const struct luo_block_ops *ops;
-	struct luo_block_ser *first;
-	size_t entry_size;
-	unsigned long nr_blocks;
-	unsigned long nr_reserved;
-};
-
-/**
- * struct luo_chain_writer - position in a chain that is being written
- * @chain: the chain
- * @block: the block to write to
- * @nr_written: number of entries written
- */
-struct luo_chain_writer {
-	struct luo_chain *chain;
-	struct luo_block_ser *block;
-	unsigned long nr_written;
-};
-
-void luo_chain_init(struct luo_chain *chain, const struct luo_block_ops *ops,
-		    size_t entry_size);
-void luo_chain_destroy(struct luo_chain *chain);
-int luo_chain_reserve(struct luo_chain *chain);
-void luo_chain_unreserve(struct luo_chain *chain);
-u64 luo_chain_address(const struct luo_chain *chain);
-void luo_chain_write(struct luo_chain *chain, struct luo_chain_writer *writer);
-void *luo_chain_write_next(struct luo_chain_writer *writer);
-
-/* The number of entries is not recorded anywhere but in the blocks. */
-#define LUO_COUNT_UNKNOWN	U64_MAX
-
-/**
- * struct luo_incoming_chain - a chain of blocks that the previous kernel wrote
- * @ops: where blocks come from
- * @first: address of the first block
- * @entry_size: bytes per entry
- * @nr_blocks: number of sound blocks
- * @nr_entries: number of sound entries
- * @fault: what is wrong, or NULL
- * @fault_pa: address of the block that it is wrong with
- */
-struct luo_incoming_chain {
-	const struct luo_block_ops *ops;
-	u64 first;
-	size_t entry_size;
-	u64 nr_blocks;
-	u64 nr_entries;
-	const char *fault;
-	u64 fault_pa;
-};
-
-/**
- * struct luo_chain_reader - position in a chain that is being read
- * @chain: the chain
- * @block: the block to read from
- * @index: the entry in @block to read next
- * @nr_left: number of entries left
- */
-struct luo_chain_reader {
-	const struct luo_incoming_chain *chain;
-	const struct luo_block_ser *block;
-	u64 index;
-	u64 nr_left;
-};
-
-int luo_incoming_chain_check(struct luo_incoming_chain *chain,
-			     const struct luo_block_ops *ops, u64 first,
-			     size_t entry_size, u64 nr_expected);
-void luo_incoming_chain_release(struct luo_incoming_chain *chain);
-void luo_chain_read(const struct luo_incoming_chain *chain, struct luo_chain_reader *reader);
-const void *luo_chain_read_next(struct luo_chain_reader *reader);
 
 /**
  * struct luo_op_stat - how something went so far
@@ -259,6 +160,9 @@ struct luo_session_set {
 extern struct luo_session_set luo_outgoing;
 extern struct luo_session_set luo_incoming;
 
+/* A device asks for its iommufd, and that for memory: 3 are needed. */
+#define LUO_MAX_NESTING	8
+
 /**
  * struct liveupdate_session - a named collection of files
  * @lock: protects the session, @held and what links it in its set excepted
@@ -268,10 +172,17 @@ extern struct luo_session_set luo_incoming;
  * @loaded: @files has what @incoming_pa says
  * @fault: errno for what is lost of @files because of damage, or 0
  * @lost: a file of it is lost, or cannot be told what it is
+ * @given: user space has got a descriptor since it was claimed
+ * @policy: &enum liveupdate_device_policy; outgoing and incoming only
+ * @timeout_ms: the time that belongs to it
+ * @fence_later: jiffies that are added to it, because it could not be given up then
+ * @fence_wait: for how many seconds the last time
  * @files: in the order in which they were preserved
  * @tokens: the same by token
  * @nr_files: number of files
  * @nr_retrieved: number of files that are retrieved
+ * @nesting: how many of @files are being retrieved, each because the one before it asks
+ *	for it
  * @calling: the file whose preserve() or freeze() is running, or NULL
  * @chain: room for the records of its files; outgoing only
  * @incoming_pa: where the previous kernel left the files
@@ -291,10 +202,16 @@ struct liveupdate_session {
 	bool loaded;
 	int fault;
 	bool lost;
+	bool given;
+	u32 policy;
+	u32 timeout_ms;
+	unsigned long fence_later;
+	unsigned int fence_wait;
 	struct list_head files;
 	struct rb_root tokens;
 	unsigned long nr_files;
 	unsigned long nr_retrieved;
+	unsigned int nesting;
 	struct luo_file *calling;
 	struct luo_chain chain;
 	u64 incoming_pa;
@@ -320,6 +237,23 @@ void luo_sessions_load(struct luo_session_set *set, const struct luo_block_ops *
 u64 luo_sessions_serialize(void);
 struct liveupdate_session *luo_set_next(struct luo_session_set *set, const char *name);
 void luo_sessions_put_released(void);
+struct liveupdate_session *luo_set_find(struct luo_session_set *set, const char *name);
+int luo_session_finish(struct liveupdate_session *session);
+void luo_session_free(struct liveupdate_session *session);
+void luo_session_given(struct file *file);
+
+/* luo_fence.c */
+int luo_fence_set_policy(struct luo_ucmd *ucmd);
+int luo_fence_session(struct luo_ucmd *ucmd);
+bool luo_fence_on_close(struct liveupdate_session *session);
+void luo_fence_init(void);
+
+/* luo_policy.c */
+bool luo_policy_valid(u32 policy, u32 timeout_ms);
+int luo_policy_set(struct liveupdate_session *session, u32 policy, u32 timeout_ms);
+void luo_policies_serialize(void);
+void luo_policies_read(struct luo_session_set *set, const struct luo_block_ops *ops, u64 pa);
+void luo_policies_load(void);
 
 /* luo_file.c */
 
@@ -375,6 +309,7 @@ struct luo_file *luo_file_find_from(struct liveupdate_session *session, u64 toke
 struct liveupdate_file_op_args luo_file_args(struct luo_file *lf);
 int luo_file_resolve(struct luo_file *lf);
 
+int luo_files_resolve(struct liveupdate_session *session);
 int luo_file_preserve(struct liveupdate_session *session, int fd, u64 token);
 int luo_file_unpreserve(struct liveupdate_session *session, u64 token);
 void luo_files_unpreserve(struct liveupdate_session *session);
@@ -427,23 +362,27 @@ bool luo_call_can_preserve(struct liveupdate_file_handler *handler, struct file 
 int luo_flb_call(enum luo_op op, struct liveupdate_flb_op_args *args);
 
 /* luo_flb.c */
-int luo_flbs_preserve(struct liveupdate_file_handler *handler);
-void luo_flbs_unpreserve(struct liveupdate_file_handler *handler);
-u64 luo_flbs_serialize(void);
-void luo_flbs_unserialize(void);
-const char *luo_flb_area_check(u64 pa, bool (*valid)(phys_addr_t pa, size_t size),
-			       const struct luo_flb_header_ser **areap);
-const char *luo_flb_ser_check(const struct luo_flb_ser *ser);
-int luo_flbs_load(u64 flbs_pa);
 const char *luo_flb_name(struct liveupdate_file_handler *handler, unsigned int nr);
-int luo_flbs_retrieve(struct liveupdate_file_handler *handler);
-void luo_flbs_finish(struct liveupdate_file_handler *handler);
-void luo_flbs_finish_rest(void);
-void luo_flbs_log_unfinished(void);
 bool luo_flbs_pin(struct liveupdate_file_handler *handler);
 void luo_flbs_unpin(struct liveupdate_file_handler *handler);
 void luo_flbs_unregister_all(struct liveupdate_file_handler *handler);
 void luo_flbs_show(struct seq_file *s);
+
+/* luo_flb_out.c */
+int luo_flbs_preserve(struct liveupdate_file_handler *handler);
+void luo_flbs_unpreserve(struct liveupdate_file_handler *handler);
+u64 luo_flbs_serialize(void);
+void luo_flbs_unserialize(void);
+
+/* luo_flb_in.c */
+const char *luo_flb_area_check(u64 pa, bool (*valid)(phys_addr_t pa, size_t size),
+			       const struct luo_flb_header_ser **areap);
+const char *luo_flb_ser_check(const struct luo_flb_ser *ser);
+int luo_flbs_load(u64 flbs_pa);
+int luo_flbs_retrieve(struct liveupdate_file_handler *handler);
+void luo_flbs_finish(struct liveupdate_file_handler *handler);
+void luo_flbs_finish_rest(void);
+void luo_flbs_log_unfinished(void);
 
 /* luo_depend.c */
 int luo_dep_add(struct luo_file *on);
@@ -471,6 +410,8 @@ bool luo_handlers_discard(void);
 int luo_object_add(struct luo_file *lf);
 void luo_object_del(struct luo_file *lf);
 bool luo_object_taken(struct liveupdate_file_handler *handler, struct file *file);
+struct luo_file *luo_object_find_inode(struct liveupdate_session *session,
+				       const struct inode *inode);
 int luo_object_token(struct liveupdate_session *session, struct file *file, u64 *tokenp);
 
 #endif /* _KERNEL_LIVEUPDATE_LUO_INTERNAL_H */

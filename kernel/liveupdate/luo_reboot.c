@@ -22,7 +22,8 @@
  *
  * Then all files are frozen and the records written. If a file refuses to be
  * frozen, those that were are unfrozen in reverse order, and the kexec has not
- * taken place. Freezing is the last that can fail.
+ * taken place. Freezing is the last that can fail; but whatever keeps kernel_kexec()
+ * from the jump later, all of it is undone by liveupdate_reboot_cancel().
  *
  * A kexec that comes back (``preserve_context``) is not a live update: nothing is
  * frozen for it.
@@ -33,7 +34,9 @@
 
 #define pr_fmt(fmt) "luo: " fmt
 
+#include <linux/compiler.h>
 #include <linux/err.h>
+#include <linux/error-injection.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
 #include <linux/sysctl.h>
@@ -139,8 +142,10 @@ static int luo_discard(void)
 		if (ret)
 			return ret;
 	}
-	list_for_each_entry(session, &luo_incoming.list, set_link)
+	list_for_each_entry(session, &luo_incoming.list, set_link) {
+		guard(mutex)(&session->lock);
 		luo_files_discard(session);
+	}
 	return 0;
 }
 
@@ -192,22 +197,34 @@ static int luo_reboot(void)
 	if (ret)
 		return ret;
 	luo_ser->sessions_pa = luo_sessions_serialize();
+	luo_policies_serialize();
 	luo_ser->flbs_pa = luo_flbs_serialize();
 	return 0;
 }
+
+/* With all written: where function error injection can call the kexec off. */
+static noinline int luo_may_jump(void)
+{
+	int ret = 0;
+
+	/* Or the caller would not look at it. */
+	OPTIMIZER_HIDE_VAR(ret);
+	return ret;
+}
+ALLOW_ERROR_INJECTION(luo_may_jump, ERRNO);
 
 /**
  * liveupdate_reboot - get everything ready for the jump into the next kernel
  *
  * Called by kernel_kexec(), with the image locked and nothing shut down. When it
- * returns 0, all files are frozen, and stay so until the jump or until
- * liveupdate_reboot_cancel().
+ * returns 0, all files are frozen, and stay so until the jump. When it does not, or
+ * anything fails later, liveupdate_reboot_cancel() is to be called.
  *
  * Context: process context, sleeps.
- * Return: 0, or the errno for reboot(2), with nothing changed: ``-EINVAL`` if the
- * image cannot carry state, ``-EPROTONOSUPPORT`` if its kernel cannot read what is
- * preserved, ``-EBUSY`` if unfinished files would be lost, ``-EINTR`` if
- * the caller was killed, ``-ENOMEM``, or why a file could not be frozen.
+ * Return: 0, or the errno for reboot(2): ``-EINVAL`` if the image cannot carry state,
+ * ``-EPROTONOSUPPORT`` if its kernel cannot read what is preserved, ``-EBUSY`` if
+ * unfinished files would be lost, ``-EINTR`` if the caller was killed, ``-ENOMEM``, or
+ * why a file could not be frozen.
  */
 int liveupdate_reboot(void)
 {
@@ -230,7 +247,7 @@ int liveupdate_reboot(void)
 	luo_phase_leave(LUO_PHASE_SHUTDOWN);
 	if (luo_outgoing.count)
 		pr_info("%lu sessions are frozen\n", luo_outgoing.count);
-	return 0;
+	return luo_may_jump();
 }
 
 /**

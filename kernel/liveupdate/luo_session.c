@@ -119,7 +119,14 @@ static int luo_name_cmp_node(struct rb_node *node, const struct rb_node *other)
 	return luo_name_cmp(&key, other);
 }
 
-static struct liveupdate_session *luo_set_find(struct luo_session_set *set, const char *name)
+/**
+ * luo_set_find - find a session by its name
+ * @set: the set
+ * @name: the name
+ *
+ * Return: the session, or NULL.
+ */
+struct liveupdate_session *luo_set_find(struct luo_session_set *set, const char *name)
 {
 	struct luo_name_key key = { .name = name, .hash = luo_name_hash(name) };
 	struct rb_node *node;
@@ -212,7 +219,11 @@ static struct liveupdate_session *luo_session_alloc(const char *name,
 	return session;
 }
 
-static void luo_session_free(struct liveupdate_session *session)
+/**
+ * luo_session_free - free a session
+ * @session: the session, which has no files and is in no set
+ */
+void luo_session_free(struct liveupdate_session *session)
 {
 	WARN_ON_ONCE(session->nr_files);
 	luo_chain_destroy(&session->chain);
@@ -229,12 +240,19 @@ static void luo_session_put(struct liveupdate_session *session)
 
 	scoped_guard(mutex, &session->lock) {
 		state = session->state;
-		if (state == LUO_OUTGOING)
+		if (state == LUO_OUTGOING) {
 			luo_files_unpreserve(session);
+			luo_policy_set(session, LIVEUPDATE_DEVICE_HOLD, 0);
+		}
 	}
 
 	switch (state) {
 	case LUO_INCOMING:
+		if (luo_fence_on_close(session)) {
+			luo_session_free(session);
+			break;
+		}
+		session->given = false;
 		/* With that it may be claimed, finished and freed by others. */
 		scoped_guard(mutex, &luo_incoming.lock)
 			session->held = false;
@@ -322,19 +340,18 @@ static int luo_session_ioctl_retrieve_fd(struct luo_ucmd *ucmd)
 	return luo_file_retrieve(session, cmd->token, &ucmd->file);
 }
 
-static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
+/**
+ * luo_session_finish - finish a session
+ * @session: an incoming session
+ *
+ * Return: 0 or the errno for FINISH; nothing has changed then.
+ */
+int luo_session_finish(struct liveupdate_session *session)
 {
-	struct liveupdate_session_finish *cmd = ucmd->cmd;
-	struct liveupdate_session *session = ucmd->session;
 	int ret;
 
-	if (cmd->reserved)
-		return -EINVAL;
+	lockdep_assert_held(&session->lock);
 
-	guard(mutex)(&session->lock);
-
-	if (session->state != LUO_INCOMING)
-		return -EINVAL;
 	ret = luo_files_finish(session);
 	if (ret)
 		return ret;
@@ -343,10 +360,24 @@ static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
 		luo_incoming.lost = true;
 	luo_set_del(&luo_incoming, session);
 	session->state = LUO_FINISHED;
+	session->policy = LIVEUPDATE_DEVICE_HOLD;
 	if (!luo_incoming.count && !luo_incoming.lost)
 		luo_flbs_finish_rest();
 	luo_phase_finish(!READ_ONCE(luo_incoming.count));
 	return 0;
+}
+
+static int luo_session_ioctl_finish(struct luo_ucmd *ucmd)
+{
+	struct liveupdate_session_finish *cmd = ucmd->cmd;
+	struct liveupdate_session *session = ucmd->session;
+
+	if (cmd->reserved)
+		return -EINVAL;
+
+	guard(mutex)(&session->lock);
+
+	return session->state == LUO_INCOMING ? luo_session_finish(session) : -EINVAL;
 }
 
 static int luo_session_ioctl_unpreserve_file(struct luo_ucmd *ucmd)
@@ -389,6 +420,10 @@ static const struct luo_ioctl_op luo_session_ioctl_ops[] = {
 		  struct liveupdate_session_unpreserve_file, token, 0),
 	LUO_IOCTL(LIVEUPDATE_SESSION_DRY_RUN, luo_query_dry_run,
 		  struct liveupdate_session_dry_run, cost, LUO_IOCTL_OUT),
+	LUO_IOCTL(LIVEUPDATE_SESSION_SET_DEVICE_POLICY, luo_fence_set_policy,
+		  struct liveupdate_session_set_device_policy, reserved, 0),
+	LUO_IOCTL(LIVEUPDATE_SESSION_FENCE, luo_fence_session,
+		  struct liveupdate_session_fence, reserved, 0),
 };
 
 static long luo_session_fop_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -413,6 +448,18 @@ static const struct file_operations luo_session_fops = {
 	.unlocked_ioctl = luo_session_fop_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
+
+/**
+ * luo_session_given - user space is about to get a file descriptor
+ * @file: what it gets, of a session or not
+ *
+ * From here on it is user space that closes it.
+ */
+void luo_session_given(struct file *file)
+{
+	if (file->f_op == &luo_session_fops)
+		((struct liveupdate_session *)file->private_data)->given = true;
+}
 
 static struct file *luo_session_open(struct liveupdate_session *session)
 {

@@ -71,6 +71,8 @@ enum {
 	LIVEUPDATE_CMD_SESSION_NEXT_FILE = 0x80,
 	LIVEUPDATE_CMD_SESSION_UNPRESERVE_FILE = 0x81,
 	LIVEUPDATE_CMD_SESSION_DRY_RUN = 0x82,
+	LIVEUPDATE_CMD_SESSION_SET_DEVICE_POLICY = 0x83,
+	LIVEUPDATE_CMD_SESSION_FENCE = 0x84,
 };
 
 /**
@@ -398,5 +400,77 @@ struct liveupdate_session_dry_run {
 
 #define LIVEUPDATE_SESSION_DRY_RUN \
 	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_DRY_RUN)
+
+/**
+ * enum liveupdate_device_policy - what becomes of devices that nobody comes for
+ * @LIVEUPDATE_DEVICE_HOLD: they run on until the session is finished or fenced. The
+ *	default
+ * @LIVEUPDATE_DEVICE_FENCE_ON_CLOSE: they are fenced when, in the next kernel, the
+ *	last descriptor of the session is closed before it is finished
+ * @LIVEUPDATE_DEVICE_FENCE_AFTER: they are fenced when the session is not finished
+ *	after a time, whether somebody holds it or not
+ */
+enum liveupdate_device_policy {
+	LIVEUPDATE_DEVICE_HOLD = 0,
+	LIVEUPDATE_DEVICE_FENCE_ON_CLOSE = 1,
+	LIVEUPDATE_DEVICE_FENCE_AFTER = 2,
+};
+
+/**
+ * struct liveupdate_session_set_device_policy - ioctl(LIVEUPDATE_SESSION_SET_DEVICE_POLICY)
+ * @size: sizeof(struct liveupdate_session_set_device_policy)
+ * @policy: in: &enum liveupdate_device_policy
+ * @timeout_ms: in: of ``LIVEUPDATE_DEVICE_FENCE_AFTER``, ms from when the next kernel
+ *	has found its sessions on, from 1 to INT_MAX; else 0
+ * @reserved: must be zero
+ *
+ * An extension. Say what is to become of the devices of an outgoing session if nobody
+ * comes for them in the next kernel. When they are fenced by a policy, the session
+ * is given up with them, as by ``LIVEUPDATE_SESSION_FENCE`` and
+ * ``LIVEUPDATE_SESSION_FINISH``: its memory and its name are free. A session that is
+ * finished and filled again starts with ``LIVEUPDATE_DEVICE_HOLD``. A kernel without
+ * this extension holds the devices.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EINVAL``: there is no such policy, the time does not belong to it, the session
+ *    is not one for the next update, or @reserved is not zero;
+ *  - ``ENOMEM``: out of memory; the policy is as it was.
+ */
+struct liveupdate_session_set_device_policy {
+	__u32	size;
+	__u32	policy;
+	__u32	timeout_ms;
+	__u32	reserved;
+};
+
+#define LIVEUPDATE_SESSION_SET_DEVICE_POLICY \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_SET_DEVICE_POLICY)
+
+/**
+ * struct liveupdate_session_fence - ioctl(LIVEUPDATE_SESSION_FENCE)
+ * @size: sizeof(struct liveupdate_session_fence)
+ * @reserved: must be zero
+ *
+ * An extension. Stop the devices of a claimed session for good: their DMA is cut off, and
+ * they are reset. Their files cannot be retrieved after that (``ESTALE``); those
+ * of other kinds can. The session can be finished then, whatever is or is not
+ * retrieved. To fence it again does nothing.
+ *
+ * Return: 0 on success, or one of
+ *
+ *  - ``EINVAL``: the session was created in this kernel or is finished, or @reserved
+ *    is not zero;
+ *  - ``EOPNOTSUPP``: a file needs a handler that this kernel does not have; all devices
+ *    that are known are stopped; try again after loading its module;
+ *  - ``ENOMEM``: out of memory; devices that no file has are stopped.
+ */
+struct liveupdate_session_fence {
+	__u32	size;
+	__u32	reserved;
+};
+
+#define LIVEUPDATE_SESSION_FENCE \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_SESSION_FENCE)
 
 #endif /* _UAPI_LINUX_LIVEUPDATE_H */
