@@ -63,6 +63,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/magic.h>
+#include <linux/memfd_luo.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -479,6 +480,19 @@ gfp_t hugetlb_luo_gfp(gfp_t gfp)
 bool hugetlb_luo_preserved(struct inode *inode)
 {
 	return READ_ONCE(inode->i_private);
+}
+
+/**
+ * hugetlb_luo_holds_pages - must a file keep the pages that it has?
+ * @inode: a hugetlbfs inode
+ *
+ * Context: The i_rwsem of @inode is held.
+ * Return: true if it is preserved, or came in with pages that a device is using and was
+ * not finished.
+ */
+bool hugetlb_luo_holds_pages(struct inode *inode)
+{
+	return hugetlb_luo_preserved(inode) || memfd_luo_has_pins(inode);
 }
 
 /**

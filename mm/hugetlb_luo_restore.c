@@ -66,6 +66,7 @@ struct hugetlb_luo_in {
 	unsigned long nr;		/* of them */
 	bool prepared;			/* they are hugetlb pages */
 	struct folio *folio;		/* in the pool, not in the page cache, or NULL */
+	bool pinned;			/* ... with the pins that it needs */
 	struct list_head ranges;	/* of struct reserved_range */
 	struct reserved_range *spare;
 };
@@ -107,11 +108,6 @@ static int read_ser(u64 pa, struct hugetlb_luo_ser *ser, struct hstate **hp)
 		       ser->order);
 		return -EOPNOTSUPP;
 	}
-	if (ser->file.size & ~huge_page_mask(h)) {
-		pr_err("a memfd with huge pages of order %u has size %llu\n", ser->order,
-		       ser->file.size);
-		return -EINVAL;
-	}
 	*hp = h;
 	return 0;
 }
@@ -133,14 +129,14 @@ static struct file *make_file(struct hstate *h, const struct memfd_luo_ser *ser)
 	return file;
 }
 
-static int open_in(u64 pa, struct hugetlb_luo_in **inp)
+static int open_in(struct liveupdate_file_op_args *args, struct hugetlb_luo_in **inp)
 {
 	struct hugetlb_luo_in *in;
 	struct hugetlb_luo_ser ser;
 	struct hstate *h;
 	int err;
 
-	err = read_ser(pa, &ser, &h);
+	err = read_ser(args->serialized_data, &ser, &h);
 	if (err)
 		return err;
 
@@ -154,6 +150,12 @@ static int open_in(u64 pa, struct hugetlb_luo_in **inp)
 		kfree(in);
 		/* -ENOSPC: there was no memory for the inode. */
 		return err == -ENOSPC ? -ENOMEM : err;
+	}
+	err = memfd_luo_find_pins(args, file_inode(in->file));
+	if (err) {
+		fput(in->file);
+		kfree(in);
+		return err;
 	}
 	in->h = h;
 	INIT_LIST_HEAD(&in->folios);
@@ -385,7 +387,17 @@ static struct folio *adopt_next(struct hugetlb_luo_in *in)
 	list_del(&folio->lru);
 	in->nr--;
 	hugetlb_luo_pool_adopt(in->h, folio);
+	in->pinned = false;
 	return folio;
+}
+
+/* Pin what a device uses of a page. */
+static int pin_folio(struct hugetlb_luo_in *in)
+{
+	int err = in->pinned ? 0 : memfd_luo_pin_folio(file_inode(in->file), in->folio);
+
+	in->pinned = !err;
+	return err;
 }
 
 /* Stage 3. */
@@ -399,7 +411,7 @@ static int insert_folios(struct hugetlb_luo_in *in)
 		return err;
 
 	while (in->folio || (in->folio = adopt_next(in))) {
-		err = insert_folio(in, &c, in->folio);
+		err = pin_folio(in) ?: insert_folio(in, &c, in->folio);
 		if (err)
 			break;
 		in->folio = NULL;
@@ -420,7 +432,7 @@ static void reserve_ranges(struct hugetlb_luo_in *in)
 
 	list_for_each_entry_safe(range, next, &in->ranges, link) {
 		if (!hugetlb_reserve_pages(file_inode(in->file), range->from, range->to, NULL, 0))
-			pr_warn("%ld huge pages of a memfd cannot be reserved again: the pool is too small\n",
+			pr_warn("%ld huge pages of a memfd cannot be reserved again: the pool is too small, or there is no memory\n",
 				range->to - range->from);
 		list_del(&range->link);
 		kfree(range);
@@ -450,7 +462,7 @@ int hugetlb_luo_retrieve(struct liveupdate_file_op_args *args)
 	int err;
 
 	if (!in) {
-		err = open_in(args->serialized_data, &in);
+		err = open_in(args, &in);
 		if (err)
 			return err;
 		args->private_data = in;
@@ -518,13 +530,18 @@ void hugetlb_luo_finish(struct liveupdate_file_op_args *args)
 	struct hstate *h;
 	LIST_HEAD(rest);
 
-	if (args->retrieve_status > 0)
+	if (args->retrieve_status > 0) {
+		memfd_luo_drop_pins(file_inode(args->file), NULL);
 		return;
+	}
 
 	if (in) {
 		h = in->h;
-		if (in->folio)
+		if (in->folio) {
+			memfd_luo_unpin_folio(file_inode(in->file), in->folio);
 			folio_put(in->folio);
+		}
+		memfd_luo_drop_pins(file_inode(in->file), NULL);
 		if (in->prepared)
 			free_prepared(h, &in->folios);
 		else

@@ -42,6 +42,8 @@
  * - ``i_rwsem`` of the inode: the mark is set and cleared, and ``frozen`` changes,
  *   under it. Truncate, fallocate, write(2) and F_ADD_SEALS hold it, so they are
  *   either over or see the mark.
+ *   The walk takes it to keep write(2) off folios that it could not migrate at
+ *   once.
  * - The folio lock. The hook is called with it. The walk does not wait for it under
  *   ``lock``; whoever holds it may be about to replace the folio without looking at
  *   the reference count again, so the walk lets go and waits.

@@ -84,6 +84,33 @@ void memfd_luo_reader_open(struct memfd_luo_reader *r, const struct memfd_luo_se
 const struct memfd_luo_folio_ser *memfd_luo_reader_next(struct memfd_luo_reader *r);
 void memfd_luo_reader_close(struct memfd_luo_reader *r);
 
+/* memfd_luo_pins.c */
+#ifdef CONFIG_IOMMUFD_LIVEUPDATE
+int memfd_luo_find_pins(struct liveupdate_file_op_args *args, struct inode *inode);
+int memfd_luo_pin_folio(struct inode *inode, struct folio *folio);
+void memfd_luo_unpin_folio(struct inode *inode, struct folio *folio);
+void memfd_luo_drop_pins(struct inode *inode, struct list_head *folios);
+#else
+static inline int memfd_luo_find_pins(struct liveupdate_file_op_args *args,
+				      struct inode *inode)
+{
+	return 0;
+}
+
+static inline int memfd_luo_pin_folio(struct inode *inode, struct folio *folio)
+{
+	return 0;
+}
+
+static inline void memfd_luo_unpin_folio(struct inode *inode, struct folio *folio)
+{
+}
+
+static inline void memfd_luo_drop_pins(struct inode *inode, struct list_head *folios)
+{
+}
+#endif
+
 /* memfd_luo_restore.c */
 int memfd_luo_make_attrs(struct file *file, const struct memfd_luo_ser *ser,
 			 unsigned int *seals);

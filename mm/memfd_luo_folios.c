@@ -22,6 +22,8 @@
 
 #include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/kexec_handover.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
@@ -32,6 +34,8 @@
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/printk.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
@@ -47,8 +51,15 @@
 #define WALK_BATCH	(PAGE_SIZE / sizeof(struct folio *))
 /* The same on the stack. */
 #define DROP_BATCH	64
-/* How often folios are asked to leave movable memory, without one that does. */
-#define MIGRATE_TRIES	5
+/*
+ * How often folios are asked to leave movable memory, without one that does. Others
+ * hold on to them for a moment, which is a long one if their CPU does not run: the
+ * pauses in between double, up to MIGRATE_PAUSE_MAX, and are 1.8 s together. Where
+ * there is no memory to go to, the allocator has waited already.
+ */
+#define MIGRATE_TRIES		15
+#define MIGRATE_TRIES_NOMEM	5
+#define MIGRATE_PAUSE_MAX	256	/* ms */
 
 /*
  * Consecutive records, with ascending indices, of folios that were not up to date
@@ -290,11 +301,20 @@ static void put_folios_array(struct folio **folios, unsigned int nr)
 		folio_put(*folios++);
 }
 
+/* Let others finish with the folios that could not be moved in so many tries. */
+static void migrate_pause(unsigned int tries)
+{
+	unsigned int ms = min(1U << (tries - 1), MIGRATE_PAUSE_MAX);
+
+	schedule_timeout_killable(msecs_to_jiffies(ms));
+}
+
 /*
  * Move folios out of movable memory. Takes the references on all. Those that are
  * fine are left alone, and where to is decided by memalloc_pin_save().
  */
-static int migrate_folios(struct folio **folios, unsigned int nr, unsigned int *tries)
+static int migrate_folios(struct inode *inode, struct folio **folios, unsigned int nr,
+			  unsigned int *tries)
 {
 	struct migration_target_control mtc = {
 		.nid = NUMA_NO_NODE,
@@ -302,14 +322,25 @@ static int migrate_folios(struct folio **folios, unsigned int nr, unsigned int *
 		.reason = MR_LONGTERM_PIN,
 	};
 	unsigned int flags, migrated = 0;
+	bool no_writers = *tries;
 	LIST_HEAD(movable);
 	unsigned int i;
 	int ret;
 
-	if (*tries)
+	/*
+	 * write(2) waits for the folio lock with a reference in hand. A few writers to
+	 * a large folio are enough for one of them to be there at any time, so that
+	 * they have to stay out.
+	 */
+	if (no_writers) {
 		lru_add_drain_all();
-	else
+		if (down_write_killable(&inode->i_rwsem)) {
+			put_folios_array(folios, nr);
+			return -EINTR;
+		}
+	} else {
 		lru_add_drain();
+	}
 
 	for (i = 0; i < nr; i++) {
 		struct folio *folio = folios[i];
@@ -327,15 +358,21 @@ static int migrate_folios(struct folio **folios, unsigned int nr, unsigned int *
 			    MIGRATE_SYNC, MR_LONGTERM_PIN, &migrated);
 	memalloc_pin_restore(flags);
 	putback_movable_pages(&movable);
+	if (no_writers)
+		inode_unlock(inode);
 
 	if (migrated) {
 		*tries = 0;
 		return 0;
 	}
-	if (++*tries < MIGRATE_TRIES)
-		return 0;
-	pr_err("%u folios cannot be moved out of movable memory\n", nr);
-	return ret == -ENOMEM ? -ENOMEM : -EBUSY;
+	ret = ret == -ENOMEM ? -ENOMEM : -EBUSY;
+	if (++*tries >= (ret == -ENOMEM ? MIGRATE_TRIES_NOMEM : MIGRATE_TRIES)) {
+		pr_err("%u folios cannot be moved out of movable memory: %pe\n", nr,
+		       ERR_PTR(ret));
+		return ret;
+	}
+	migrate_pause(*tries);
+	return 0;
 }
 
 /* Bring in what is in swap at @index, and what follows it there. */
@@ -394,8 +431,8 @@ static int walk_step(struct memfd_luo *m, struct walk *walk, unsigned int *tries
 	if (walk->usable < walk->nr) {
 		if (walk->busy)
 			folio_put(walk->busy);
-		return migrate_folios(walk->folios + walk->usable, walk->nr - walk->usable,
-				      tries) ?: 1;
+		return migrate_folios(m->inode, walk->folios + walk->usable,
+				      walk->nr - walk->usable, tries) ?: 1;
 	}
 	if (walk->busy) {
 		err = folio_wait_locked_killable(walk->busy);

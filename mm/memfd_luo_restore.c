@@ -6,15 +6,18 @@
 /**
  * DOC: memfd_luo restore
  *
- * retrieve() goes through three stages, and every step of each can run out of
+ * retrieve() goes through four stages, and every step of each can run out of
  * memory or time:
  *
  * 1. All folios are taken over from KHO, and chained. Bad records are found here,
  *    before anything else has happened.
- * 2. All of it is charged: to the memory cgroup of the caller, and as blocks of the
+ * 2. What a device is using of them gets its pins (mm/memfd_luo_pins.c). That is a
+ *    stage of its own since a record can be read once: the folio of one that could not be
+ *    pinned would not be looked at again.
+ * 3. All of it is charged: to the memory cgroup of the caller, and as blocks of the
  *    new file. All or nothing, so that an attempt from a cgroup that is too small
  *    leaves no trace there. It must not get anybody killed either.
- * 3. The folios are put into the page cache and on the LRU, a batch at a time.
+ * 4. The folios are put into the page cache and on the LRU, a batch at a time.
  *
  * What was done so far is kept in a &struct memfd_luo_in, the private data of the
  * file in LUO, and the next attempt goes on from there. A folio is at any time
@@ -42,6 +45,7 @@
 #include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
+#include <linux/memfd_luo.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
@@ -72,6 +76,8 @@ struct memfd_luo_in {
 	struct memfd_luo_reader reader;
 	struct list_head folios;	/* ours, in the order of the records, by lru */
 	unsigned long nr_pages;		/* in @folios */
+	struct folio *pinned;		/* the last one in @folios that was */
+	bool all_pinned;
 	struct mem_cgroup *memcg;	/* charged for @nr_pages, with a reference */
 	bool blocks_charged;		/* for @nr_pages, in the inode and the mapping */
 };
@@ -144,8 +150,9 @@ static struct file *make_file(const struct memfd_luo_ser *ser)
 	struct file *file = shmem_file_setup("memfd:luo", 0, VM_NORESERVE);
 	int err;
 
+	/* -ENOSPC: there was no memory for the inode. */
 	if (IS_ERR(file))
-		return file;
+		return PTR_ERR(file) == -ENOSPC ? ERR_PTR(-ENOMEM) : file;
 
 	err = memfd_luo_make_attrs(file, ser, &SHMEM_I(file_inode(file))->seals);
 	if (err) {
@@ -155,13 +162,13 @@ static struct file *make_file(const struct memfd_luo_ser *ser)
 	return file;
 }
 
-static int open_in(u64 pa, struct memfd_luo_in **inp)
+static int open_in(struct liveupdate_file_op_args *args, struct memfd_luo_in **inp)
 {
 	struct memfd_luo_ser ser;
 	struct memfd_luo_in *in;
 	int err;
 
-	err = memfd_luo_read_ser(pa, &ser);
+	err = memfd_luo_read_ser(args->serialized_data, &ser);
 	if (err)
 		return err;
 
@@ -172,6 +179,12 @@ static int open_in(u64 pa, struct memfd_luo_in **inp)
 	in->file = make_file(&ser);
 	if (IS_ERR(in->file)) {
 		err = PTR_ERR(in->file);
+		kfree(in);
+		return err;
+	}
+	err = memfd_luo_find_pins(args, file_inode(in->file));
+	if (err) {
+		fput(in->file);
 		kfree(in);
 		return err;
 	}
@@ -282,6 +295,34 @@ static int take_folios(struct memfd_luo_in *in)
 	return 0;
 }
 
+/* Stage 2. */
+static int pin_folios(struct memfd_luo_in *in)
+{
+	struct inode *inode = file_inode(in->file);
+	unsigned int budget = RESTORE_BATCH;
+	struct folio *folio;
+	int err;
+
+	if (in->all_pinned || !memfd_luo_has_pins(inode))
+		return 0;
+	folio = in->pinned ? list_next_entry(in->pinned, lru) :
+			     list_first_entry(&in->folios, struct folio, lru);
+	list_for_each_entry_from(folio, &in->folios, lru) {
+		err = memfd_luo_pin_folio(inode, folio);
+		if (err)
+			return err;
+		in->pinned = folio;
+		if (--budget)
+			continue;
+		budget = RESTORE_BATCH;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	in->all_pinned = true;
+	return 0;
+}
+
 #ifdef CONFIG_MEMCG
 
 static int charge_memcg(struct memfd_luo_in *in)
@@ -342,7 +383,7 @@ static void uncharge_memcg(struct memfd_luo_in *in)
 
 #endif /* CONFIG_MEMCG */
 
-/* Stage 2. */
+/* Stage 3. */
 static int charge_folios(struct memfd_luo_in *in)
 {
 	int err = charge_memcg(in);
@@ -478,7 +519,7 @@ static int insert_batch(struct memfd_luo_in *in, struct xa_state *xas)
 	return err;
 }
 
-/* Stage 3. */
+/* Stage 4. */
 static int insert_folios(struct memfd_luo_in *in)
 {
 	XA_STATE(xas, &in->file->f_mapping->i_pages, 0);
@@ -511,13 +552,13 @@ int memfd_luo_retrieve(struct liveupdate_file_op_args *args)
 	int err;
 
 	if (!in) {
-		err = open_in(args->serialized_data, &in);
+		err = open_in(args, &in);
 		if (err)
 			return err;
 		args->private_data = in;
 	}
 
-	err = take_folios(in) ?: charge_folios(in) ?: insert_folios(in);
+	err = take_folios(in) ?: pin_folios(in) ?: charge_folios(in) ?: insert_folios(in);
 	if (err)
 		return err;
 
@@ -577,10 +618,13 @@ void memfd_luo_finish(struct liveupdate_file_op_args *args)
 {
 	struct memfd_luo_in *in = args->private_data;
 
-	if (args->retrieve_status > 0)
+	if (args->retrieve_status > 0) {
+		memfd_luo_drop_pins(file_inode(args->file), NULL);
 		return;
+	}
 
 	if (in) {
+		memfd_luo_drop_pins(file_inode(in->file), &in->folios);
 		uncharge_folios(in);
 		free_folios(&in->folios);
 		free_rest(&in->reader);

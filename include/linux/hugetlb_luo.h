@@ -17,6 +17,7 @@ struct vm_area_struct;
 
 gfp_t hugetlb_luo_gfp(gfp_t gfp);
 bool hugetlb_luo_preserved(struct inode *inode);
+bool hugetlb_luo_holds_pages(struct inode *inode);
 int hugetlb_luo_may_map(struct inode *inode, struct vm_area_struct *vma, loff_t end);
 int hugetlb_luo_may_seal(struct inode *inode);
 int hugetlb_luo_folio_added(struct inode *inode, struct folio *folio);
@@ -31,6 +32,11 @@ static inline gfp_t hugetlb_luo_gfp(gfp_t gfp)
 }
 
 static inline bool hugetlb_luo_preserved(struct inode *inode)
+{
+	return false;
+}
+
+static inline bool hugetlb_luo_holds_pages(struct inode *inode)
 {
 	return false;
 }

@@ -7,6 +7,18 @@
 
 #include <linux/shmem_fs.h>
 
+#ifdef CONFIG_IOMMUFD_LIVEUPDATE
+bool memfd_luo_has_pins(struct inode *inode);
+bool memfd_luo_is_retrieved(struct file *file);
+bool memfd_luo_take_pins(struct file *file, pgoff_t first, unsigned long nr);
+void memfd_luo_give_pins(struct file *file, pgoff_t first, unsigned long nr);
+#else
+static inline bool memfd_luo_has_pins(struct inode *inode)
+{
+	return false;
+}
+#endif
+
 #ifdef CONFIG_LIVEUPDATE_MEMFD
 
 int __memfd_luo_folio_ready(struct inode *inode, struct folio *folio, bool added);
@@ -24,6 +36,19 @@ int __memfd_luo_may_seal(struct inode *inode);
 static inline bool memfd_luo_preserved(struct inode *inode)
 {
 	return unlikely(READ_ONCE(SHMEM_I(inode)->luo));
+}
+
+/**
+ * memfd_luo_holds_pages - must a file keep the pages that it has?
+ * @inode: a shmem inode
+ *
+ * Context: The i_rwsem of @inode is held.
+ * Return: true if it is preserved, or came in with pages that a device is using and was
+ * not finished.
+ */
+static inline bool memfd_luo_holds_pages(struct inode *inode)
+{
+	return memfd_luo_preserved(inode) || memfd_luo_has_pins(inode);
 }
 
 /**
@@ -122,6 +147,11 @@ static inline int memfd_luo_may_seal(struct inode *inode)
 #else /* CONFIG_LIVEUPDATE_MEMFD */
 
 static inline bool memfd_luo_preserved(struct inode *inode)
+{
+	return false;
+}
+
+static inline bool memfd_luo_holds_pages(struct inode *inode)
 {
 	return false;
 }
