@@ -20,15 +20,17 @@
  * preserved; a bridge is counted as often as devices below it are. At the kexec,
  * pci_device_shutdown() leaves devices alone, and the bus mastering of bridges.
  *
- * **Incoming.** The record is read when the first device is set up. An entry is
- * either refused, if the hardware is not what it says, or the device is
+ * **Incoming.** (liveupdate_in.c) The record is read when the first device is set up.
+ * An entry is either refused, if the hardware is not what it says, or the device is
  * *incoming* until pci_liveupdate_finish(). What the next kernel does with
  * an incoming device is in liveupdate_enum.c. Of an incoming device it is known
- * which file handler will come for it: pci_liveupdate_claim() ends the guard of
- * its config space. Bridges are guarded as long as any device below them is
- * incoming.
+ * which session it belongs to, and a file of that one can take it:
+ * pci_liveupdate_claim() ends the guard of its config space. Bridges are guarded as
+ * long as any device below them is incoming.
  *
- * A device that the record does not fit loses its bus mastering and is then
+ * One that nobody comes for can be stopped, see liveupdate_fence.c.
+ *
+ * A device that the record does not fit loses its bus mastering, is reset, and is then
  * an ordinary device. A record that cannot be read at all is an error in the log,
  * and all devices are ordinary: what they are still up to is for the IOMMU to
  * block.
@@ -42,129 +44,42 @@
 #define pr_fmt(fmt) "pci_liveupdate: " fmt
 
 #include <linux/cleanup.h>
-#include <linux/io.h>
-#include <linux/kexec.h>
-#include <linux/kexec_handover.h>
-#include <linux/list.h>
 #include <linux/liveupdate.h>
+#include <linux/luo_block.h>
 #include <linux/mutex.h>
 #include <linux/once.h>
-#include <linux/pm_runtime.h>
 #include <linux/slab.h>
-#include <linux/xarray.h>
+#include <linux/string.h>
 
 #include "liveupdate.h"
 #include "pci.h"
 
-/* So many blocks have room for more devices than a machine has. */
-#define PCI_LUO_MAX_BLOCKS	4096
-
 /**
  * struct pci_luo_out - an entry of the outgoing record
- * @list: in the list of free ones
  * @ser: the entry
- * @dev: the device, with a reference; NULL if free
  */
 struct pci_luo_out {
-	struct list_head list;
 	struct pci_liveupdate_dev_ser *ser;
-	struct pci_dev *dev;
 };
 
-/**
- * struct pci_luo_block - a block of the outgoing record
- * @list: in the order in which they are chained
- * @ser: the block
- * @slots: its entries
- */
-struct pci_luo_block {
-	struct list_head list;
-	struct pci_liveupdate_block_ser *ser;
-	struct pci_luo_out slots[PCI_LIVEUPDATE_PER_BLOCK];
-};
-
-/**
- * struct pci_luo_record - the outgoing record
- * @blocks: all of it
- * @free: entries without a device
- */
-struct pci_luo_record {
-	struct list_head blocks;
-	struct list_head free;
-};
-
-/* No static key: it is set with locks of IOMMU drivers held, which CPU hotplug takes. */
-bool pci_liveupdate_guarded __read_mostly;
-
-static DEFINE_MUTEX(pci_luo_lock);
-static struct pci_luo_record *pci_luo_record;	/* while the FLB is preserved */
-static DEFINE_XARRAY(pci_luo_in);		/* incoming, by pci_luo_key() */
-
-static unsigned long pci_luo_key(u32 segment, u16 bdf)
-{
-	return (unsigned long)segment << 16 | bdf;
-}
-
-/* ---- outgoing ---- */
-
-static int pci_luo_block_add(struct pci_luo_record *rec)
-{
-	struct pci_liveupdate_dev_ser *ser;
-	struct pci_luo_block *block, *last;
-
-	block = kzalloc(sizeof(*block), GFP_KERNEL);
-	if (!block)
-		return -ENOMEM;
-	block->ser = kho_alloc_preserve(PCI_LIVEUPDATE_BLOCK_SIZE);
-	if (IS_ERR(block->ser)) {
-		int ret = PTR_ERR(block->ser);
-
-		kfree(block);
-		return ret;
-	}
-
-	ser = (void *)(block->ser + 1);
-	block->ser->count = PCI_LIVEUPDATE_PER_BLOCK;
-	for (int i = 0; i < PCI_LIVEUPDATE_PER_BLOCK; i++) {
-		block->slots[i].ser = ser + i;
-		list_add_tail(&block->slots[i].list, &rec->free);
-	}
-	if (!list_empty(&rec->blocks)) {
-		last = list_last_entry(&rec->blocks, struct pci_luo_block, list);
-		last->ser->next = virt_to_phys(block->ser);
-	}
-	list_add_tail(&block->list, &rec->blocks);
-	return 0;
-}
-
-static void pci_luo_record_free(struct pci_luo_record *rec)
-{
-	struct pci_luo_block *block, *next;
-
-	list_for_each_entry_safe(block, next, &rec->blocks, list) {
-		kho_unpreserve_free(block->ser);
-		kfree(block);
-	}
-	kfree(rec);
-}
+DEFINE_MUTEX(pci_luo_lock); /* protects who is outgoing and who is incoming */
+static struct luo_slots *pci_luo_record;	/* while the FLB is preserved */
 
 static int pci_luo_flb_preserve(struct liveupdate_flb_op_args *args)
 {
-	struct pci_luo_record *rec;
+	struct luo_slots *rec;
 	int ret;
 
 	rec = kzalloc(sizeof(*rec), GFP_KERNEL);
 	if (!rec)
 		return -ENOMEM;
-	INIT_LIST_HEAD(&rec->blocks);
-	INIT_LIST_HEAD(&rec->free);
-	ret = pci_luo_block_add(rec);
+	ret = luo_slots_init(rec, &luo_kho_block_ops, sizeof(struct pci_liveupdate_dev_ser));
 	if (ret) {
 		kfree(rec);
 		return ret;
 	}
 
-	args->data = virt_to_phys(list_first_entry(&rec->blocks, struct pci_luo_block, list)->ser);
+	args->data = luo_slots_address(rec);
 	args->obj = rec;
 	guard(mutex)(&pci_luo_lock);
 	pci_luo_record = rec;
@@ -174,8 +89,9 @@ static int pci_luo_flb_preserve(struct liveupdate_flb_op_args *args)
 static void pci_luo_flb_unpreserve(struct liveupdate_flb_op_args *args)
 {
 	guard(mutex)(&pci_luo_lock);
+	luo_slots_destroy(pci_luo_record);
+	kfree(pci_luo_record);
 	pci_luo_record = NULL;
-	pci_luo_record_free(args->obj);
 }
 
 /*
@@ -258,26 +174,29 @@ static void pci_luo_fill(struct pci_dev *dev, struct pci_liveupdate_dev_ser *ser
 		ser->flags |= PCI_LIVEUPDATE_PREF_64_WINDOW;
 }
 
-static int pci_luo_out_get(struct pci_dev *dev)
+static int pci_luo_out_get(struct pci_dev *dev, const char *session)
 {
 	struct pci_luo_out *out = dev->luo_out;
-	int ret;
 
 	if (out) {
 		out->ser->refcount++;
 		return 0;
 	}
 
-	if (list_empty(&pci_luo_record->free)) {
-		ret = pci_luo_block_add(pci_luo_record);
-		if (ret)
-			return ret;
+	out = kzalloc(sizeof(*out), GFP_KERNEL);
+	if (!out)
+		return -ENOMEM;
+	out->ser = luo_slot_get(pci_luo_record);
+	if (IS_ERR(out->ser)) {
+		int ret = PTR_ERR(out->ser);
+
+		kfree(out);
+		return ret;
 	}
-	out = list_first_entry(&pci_luo_record->free, struct pci_luo_out, list);
-	list_del(&out->list);
 	pci_luo_fill(dev, out->ser);
+	strscpy_pad(out->ser->session, session);
 	out->ser->refcount = 1;
-	out->dev = pci_dev_get(dev);
+	pci_dev_get(dev);
 	WRITE_ONCE(dev->luo_out, out);
 	return 0;
 }
@@ -289,9 +208,8 @@ static void pci_luo_out_put(struct pci_dev *dev)
 	if (--out->ser->refcount)
 		return;
 	WRITE_ONCE(dev->luo_out, NULL);
-	memset(out->ser, 0, sizeof(*out->ser));
-	out->dev = NULL;
-	list_add(&out->list, &pci_luo_record->free);
+	luo_slot_put(pci_luo_record, out->ser);
+	kfree(out);
 	pci_dev_put(dev);
 }
 
@@ -309,7 +227,7 @@ static int pci_luo_may_preserve(struct pci_dev *dev)
 		pci_err(dev, "cannot be preserved: SR-IOV is in use\n");
 		return -EOPNOTSUPP;
 	}
-	if (dev->luo_out || dev->luo_in) {
+	if (dev->luo_out || pci_liveupdate_incoming(dev)) {
 		pci_err(dev, "cannot be preserved: it is already, or not finished\n");
 		return -EBUSY;
 	}
@@ -319,6 +237,7 @@ static int pci_luo_may_preserve(struct pci_dev *dev)
 /**
  * pci_liveupdate_preserve - have a device run through the next kexec
  * @dev: the device; no bridge and no part of SR-IOV
+ * @session: from the arguments of the callback
  *
  * From here on the numbers and windows of the bridges above are not changed.
  *
@@ -328,8 +247,9 @@ static int pci_luo_may_preserve(struct pci_dev *dev)
  * that is preserved already or that came in and is not finished, or -ENOMEM. All but
  * the last have a line in the log.
  */
-int pci_liveupdate_preserve(struct pci_dev *dev)
+int pci_liveupdate_preserve(struct pci_dev *dev, struct liveupdate_session *session)
 {
+	const char *name = liveupdate_session_name(session);
 	struct pci_dev *pos, *undo;
 	int ret;
 
@@ -338,7 +258,7 @@ int pci_liveupdate_preserve(struct pci_dev *dev)
 	if (ret)
 		return ret;
 	for (pos = dev; pos; pos = pci_upstream_bridge(pos)) {
-		ret = pci_luo_out_get(pos);
+		ret = pci_luo_out_get(pos, pos == dev ? name : "");
 		if (ret)
 			break;
 	}
@@ -375,147 +295,6 @@ bool pci_liveupdate_outgoing(const struct pci_dev *dev)
 }
 EXPORT_SYMBOL_GPL(pci_liveupdate_outgoing);
 
-/**
- * pci_liveupdate_skip_shutdown - is a device to be left alone by device_shutdown()?
- * @dev: the device
- *
- * Not so a bridge: its driver has interrupts to release.
- *
- * Context: any.
- * Return: true on the way to the next kernel, for a device that is preserved.
- */
-bool pci_liveupdate_skip_shutdown(const struct pci_dev *dev)
-{
-	return kexec_in_progress && pci_liveupdate_outgoing(dev) &&
-	       dev->hdr_type == PCI_HEADER_TYPE_NORMAL;
-}
-
-/* ---- incoming ---- */
-
-static bool pci_luo_ser_valid(const struct pci_liveupdate_dev_ser *ser)
-{
-	if (ser->reserved || ser->reserved2 || (ser->flags & ~PCI_LIVEUPDATE_FLAGS))
-		return false;
-	if (ser->hdr_type == PCI_HEADER_TYPE_NORMAL)
-		return ser->refcount == 1;
-	return ser->hdr_type == PCI_HEADER_TYPE_BRIDGE;
-}
-
-static int pci_luo_in_add(const struct pci_liveupdate_dev_ser *ser)
-{
-	struct pci_luo_in *in;
-	int ret;
-
-	if (!pci_luo_ser_valid(ser)) {
-		pr_err("the record of %04x:%02x:%02x.%d is not valid\n", ser->segment,
-		       PCI_BUS_NUM(ser->bdf), PCI_SLOT(ser->bdf), PCI_FUNC(ser->bdf));
-		return -EINVAL;
-	}
-	in = kzalloc(sizeof(*in), GFP_KERNEL);
-	if (!in)
-		return -ENOMEM;
-	in->ser = *ser;
-	ret = xa_insert(&pci_luo_in, pci_luo_key(ser->segment, ser->bdf), in, GFP_KERNEL);
-	if (ret)
-		kfree(in);
-	return ret == -EBUSY ? -EINVAL : ret;
-}
-
-/* The pages of the record, or of that part of it which is sound. */
-static void pci_luo_blocks_free(u64 pa)
-{
-	while (pa && kho_incoming_order(pa) == 0) {
-		struct pci_liveupdate_block_ser *block = phys_to_virt(pa);
-
-		pa = block->next;
-		kho_restore_free(block);
-	}
-}
-
-static int pci_luo_read(u64 pa)
-{
-	int ret;
-
-	for (int i = 0; pa; i++) {
-		const struct pci_liveupdate_block_ser *block;
-		const struct pci_liveupdate_dev_ser *ser;
-
-		if (i == PCI_LUO_MAX_BLOCKS || !IS_ALIGNED(pa, PCI_LIVEUPDATE_BLOCK_SIZE) ||
-		    kho_incoming_order(pa) != 0) {
-			pr_err("there is no block of the record at %#llx\n", pa);
-			return -EINVAL;
-		}
-		block = phys_to_virt(pa);
-		if (block->count > PCI_LIVEUPDATE_PER_BLOCK) {
-			pr_err("the block at %#llx has %llu entries\n", pa, block->count);
-			return -EINVAL;
-		}
-		ser = (const void *)(block + 1);
-		for (u64 n = 0; n < block->count; n++, ser++) {
-			if (!ser->refcount)
-				continue;
-			ret = pci_luo_in_add(ser);
-			if (ret)
-				return ret;
-		}
-		pa = block->next;
-	}
-	return 0;
-}
-
-static void pci_luo_in_free(struct pci_luo_in *in)
-{
-	struct pci_dev *dev = in->dev;
-
-	xa_erase(&pci_luo_in, pci_luo_key(in->ser.segment, in->ser.bdf));
-	if (dev) {
-		WRITE_ONCE(dev->luo_in, NULL);
-		dev->mmio_always_on = 0;
-		for (int i = 0; i <= PCI_ROM_RESOURCE; i++)
-			dev->resource[i].flags &= ~IORESOURCE_PCI_FIXED;
-		if (in->pm_held)
-			pm_runtime_put(&dev->dev);
-		pci_dev_put(dev);
-	}
-	kfree_rcu(in, rcu);
-}
-
-static int pci_luo_flb_retrieve(struct liveupdate_flb_op_args *args)
-{
-	struct pci_luo_in *in;
-	unsigned long key;
-	int ret;
-
-	guard(mutex)(&pci_luo_lock);
-	ret = pci_luo_read(args->data);
-	if (ret) {
-		pr_err("running devices are not taken over: %pe\n", ERR_PTR(ret));
-		xa_for_each(&pci_luo_in, key, in)
-			pci_luo_in_free(in);
-		return ret;
-	}
-	WRITE_ONCE(pci_liveupdate_guarded, !xa_empty(&pci_luo_in));
-	args->obj = &pci_luo_in;
-	return 0;
-}
-
-static void pci_luo_flb_finish(struct liveupdate_flb_op_args *args)
-{
-	struct pci_luo_in *in;
-	unsigned long key;
-
-	guard(mutex)(&pci_luo_lock);
-	xa_for_each(&pci_luo_in, key, in) {
-		if (!pci_luo_is_bridge(in))
-			pr_warn("%04x:%02x:%02x.%d was never finished\n", in->ser.segment,
-				PCI_BUS_NUM(in->ser.bdf), PCI_SLOT(in->ser.bdf),
-				PCI_FUNC(in->ser.bdf));
-		pci_luo_in_free(in);
-	}
-	WRITE_ONCE(pci_liveupdate_guarded, false);
-	pci_luo_blocks_free(args->data);
-}
-
 static const struct liveupdate_flb_ops pci_luo_flb_ops = {
 	.preserve = pci_luo_flb_preserve,
 	.unpreserve = pci_luo_flb_unpreserve,
@@ -529,10 +308,16 @@ static struct liveupdate_flb pci_luo_flb = {
 	.compatible = PCI_LIVEUPDATE_COMPATIBLE,
 };
 
+static const struct liveupdate_device_ops pci_luo_device_ops = {
+	.unclaimed = pci_luo_unclaimed,
+	.fence_unclaimed = pci_luo_fence_unclaimed,
+};
+
 static void pci_luo_load_once(void)
 {
 	void *obj;
 
+	liveupdate_set_device_ops(&pci_luo_device_ops);
 	if (!liveupdate_flb_get_incoming(&pci_luo_flb, &obj))
 		liveupdate_flb_put_incoming(&pci_luo_flb);
 }
@@ -545,158 +330,6 @@ static void pci_luo_load_once(void)
 void pci_luo_load(void)
 {
 	DO_ONCE_SLEEPABLE(pci_luo_load_once);
-}
-
-/**
- * pci_luo_in_get - look up an incoming device
- * @bus: the bus on which it is
- * @devfn: its device and function number
- *
- * Context: any, under rcu_read_lock() or where nobody can finish the device.
- * Return: the device, or NULL if it did not come in running.
- */
-struct pci_luo_in *pci_luo_in_get(struct pci_bus *bus, unsigned int devfn)
-{
-	return xa_load(&pci_luo_in, pci_luo_key(pci_domain_nr(bus), PCI_DEVID(bus->number, devfn)));
-}
-
-/**
- * pci_luo_in_drop - take an incoming device for an ordinary one
- * @in: the device, which is not what the record says
- *
- * Context: may sleep.
- */
-void pci_luo_in_drop(struct pci_luo_in *in)
-{
-	guard(mutex)(&pci_luo_lock);
-	pci_luo_in_free(in);
-}
-
-/**
- * pci_liveupdate_incoming - did the previous kernel leave this device running?
- * @dev: the device, or a bridge above one
- *
- * Context: any.
- * Return: true until the device is finished.
- */
-bool pci_liveupdate_incoming(const struct pci_dev *dev)
-{
-	return READ_ONCE(dev->luo_in);
-}
-EXPORT_SYMBOL_GPL(pci_liveupdate_incoming);
-
-/**
- * pci_liveupdate_find - the incoming device of a number
- * @segment: PCI segment
- * @bdf: bus, device and function number
- *
- * Context: may sleep.
- * Return: the device with a reference, or NULL if none that came in running is there.
- */
-struct pci_dev *pci_liveupdate_find(u32 segment, u16 bdf)
-{
-	struct pci_luo_in *in;
-
-	guard(mutex)(&pci_luo_lock);
-	in = xa_load(&pci_luo_in, pci_luo_key(segment, bdf));
-	return in && !pci_luo_is_bridge(in) ? pci_dev_get(in->dev) : NULL;
-}
-EXPORT_SYMBOL_GPL(pci_liveupdate_find);
-
-/**
- * pci_liveupdate_claim - take an incoming device, as it is
- * @dev: the device
- *
- * Nothing is written to it; this kernel learns that it is enabled. From now on its
- * config space can be written.
- *
- * Context: may sleep; in a retrieve() of a file handler.
- * Return: 0, -ENOENT if the device is not incoming, -EBUSY if it was claimed.
- */
-int pci_liveupdate_claim(struct pci_dev *dev)
-{
-	struct pci_luo_in *in;
-	u16 cmd;
-
-	guard(mutex)(&pci_luo_lock);
-	in = dev->luo_in;
-	if (!in || pci_luo_is_bridge(in))
-		return -ENOENT;
-	if (in->claimed)
-		return -EBUSY;
-
-	pci_read_config_word(dev, PCI_COMMAND, &cmd);
-	atomic_inc(&dev->enable_cnt);
-	dev->is_busmaster = !!(cmd & PCI_COMMAND_MASTER);
-	WRITE_ONCE(in->claimed, true);
-	return 0;
-}
-EXPORT_SYMBOL_GPL(pci_liveupdate_claim);
-
-/**
- * pci_liveupdate_finish - an incoming device is an ordinary one from now on
- * @segment: PCI segment
- * @bdf: bus, device and function number
- *
- * Also for a device that was never claimed, or is not there. Bridges above go
- * with the last device below them.
- *
- * Context: may sleep; in a finish() of a file handler.
- */
-void pci_liveupdate_finish(u32 segment, u16 bdf)
-{
-	struct pci_dev *pos, *up;
-	struct pci_luo_in *in;
-
-	guard(mutex)(&pci_luo_lock);
-	in = xa_load(&pci_luo_in, pci_luo_key(segment, bdf));
-	if (!in || pci_luo_is_bridge(in))
-		return;
-	pos = in->dev ? pci_upstream_bridge(in->dev) : NULL;
-	pci_luo_in_free(in);
-	for (; pos; pos = up) {
-		up = pci_upstream_bridge(pos);
-		if (pos->luo_in && !--pos->luo_in->ser.refcount)
-			pci_luo_in_free(pos->luo_in);
-	}
-}
-EXPORT_SYMBOL_GPL(pci_liveupdate_finish);
-
-/**
- * pci_liveupdate_reject - stop an incoming device, which is then an ordinary one
- * @segment: PCI segment
- * @bdf: bus, device and function number
- *
- * Its bus mastering is taken: for the IOMMU, when it cannot go on translating what
- * the device does.
- *
- * Context: may sleep.
- */
-void pci_liveupdate_reject(u32 segment, u16 bdf)
-{
-	struct pci_dev *dev = pci_liveupdate_find(segment, bdf);
-
-	pci_liveupdate_finish(segment, bdf);
-	if (!dev)
-		return;
-	pci_err(dev, "was left running, and is stopped: its DMA cannot go on\n");
-	pci_clear_master(dev);
-	pci_dev_put(dev);
-}
-
-/**
- * pci_liveupdate_reject_all - stop all incoming devices
- *
- * Context: may sleep; after the buses were scanned.
- */
-void pci_liveupdate_reject_all(void)
-{
-	struct pci_luo_in *in;
-	unsigned long key;
-
-	xa_for_each(&pci_luo_in, key, in)
-		if (!pci_luo_is_bridge(in))
-			pci_liveupdate_reject(in->ser.segment, in->ser.bdf);
 }
 
 /**

@@ -31,7 +31,9 @@
 
 #define pr_fmt(fmt) "pci_liveupdate: " fmt
 
+#include <linux/cleanup.h>
 #include <linux/kexec_handover.h>
+#include <linux/mutex.h>
 #include <linux/pm_runtime.h>
 #include <linux/ratelimit.h>
 #include <linux/stacktrace.h>
@@ -72,6 +74,9 @@ static bool pci_luo_bridge_writable(struct pci_bus *bus, unsigned int devfn,
 	if (len == 2 && (pos == PCI_BRIDGE_CONTROL || pos == PCI_COMMAND)) {
 		u16 free = pos == PCI_COMMAND ? PCI_COMMAND_INTX_DISABLE :
 						PCI_BRIDGE_CTL_MASTER_ABORT;
+
+		if (pos == PCI_BRIDGE_CONTROL && READ_ONCE(in->bus_reset))
+			free |= PCI_BRIDGE_CTL_BUS_RESET;
 
 		pci_bus_read_config_word(bus, devfn, pos, &old);
 		return !((old ^ val) & ~free);
@@ -167,9 +172,12 @@ void pci_liveupdate_setup_device(struct pci_dev *dev)
 		pr_err("%04x:%02x:%02x.%d %s of the record, it is not taken over\n",
 		       pci_domain_nr(dev->bus), dev->bus->number, PCI_SLOT(dev->devfn),
 		       PCI_FUNC(dev->devfn), what);
+		if (!pci_luo_is_bridge(in) && !in->dev)
+			pci_luo_fence_later(dev);
 		pci_luo_in_drop(in);
 		pci_bus_read_config_word(dev->bus, dev->devfn, PCI_COMMAND, &cmd);
-		if (hdr_type == PCI_HEADER_TYPE_NORMAL && (cmd & PCI_COMMAND_MASTER))
+		if ((hdr_type & PCI_HEADER_TYPE_MASK) == PCI_HEADER_TYPE_NORMAL &&
+		    (cmd & PCI_COMMAND_MASTER))
 			pci_bus_write_config_word(dev->bus, dev->devfn, PCI_COMMAND,
 						  cmd & ~PCI_COMMAND_MASTER);
 		return;
@@ -330,12 +338,41 @@ bool pci_liveupdate_fixed(const struct pci_dev *dev)
  * @dev: the device
  * @drv: a driver that matches
  *
- * A driver that does DMA of its own may not have one that is not finished.
+ * A driver that does DMA of its own may not have one that is not finished, and no driver
+ * one that was fenced and could not be reset.
  *
- * Context: any.
+ * Context: may sleep.
  * Return: false to keep the driver off.
  */
 bool pci_liveupdate_can_probe(const struct pci_dev *dev, const struct pci_driver *drv)
 {
-	return !pci_liveupdate_incoming(dev) || drv->driver_managed_dma;
+	return !pci_liveupdate_incoming(dev) ||
+	       (drv->driver_managed_dma && !pci_liveupdate_stuck(dev));
+}
+
+/**
+ * pci_liveupdate_may_unbind - may user space take a device from its driver, or remove it?
+ * @dev: any device
+ *
+ * The driver would wait for the file of the device to be closed, which a session
+ * keeps open, and nobody else could wait for the device then, the next kexec included.
+ *
+ * Context: may sleep.
+ * Return: false if a session has it, and if it does not end by that. It is logged.
+ */
+bool pci_liveupdate_may_unbind(struct device *dev)
+{
+	struct pci_dev *pdev;
+	bool held;
+
+	if (!dev_is_pci(dev))
+		return true;
+	pdev = to_pci_dev(dev);
+	if (pci_is_bridge(pdev))
+		return true;
+	scoped_guard(mutex, &pci_luo_lock)
+		held = pdev->luo_out || (pdev->luo_in && pdev->luo_in->taken);
+	if (held)
+		pci_err(pdev, "stays with its driver as long as a session has it\n");
+	return !held;
 }

@@ -9,6 +9,7 @@
 #include <linux/sizes.h>
 #include <linux/types.h>
 #include <linux/kho/abi/formats.h>
+#include <uapi/linux/liveupdate.h>
 
 /**
  * DOC: PCI format
@@ -72,8 +73,10 @@ static_assert(sizeof(struct pci_liveupdate_block_ser) == 16);
  * @pref_base_upper: Prefetchable Base, upper 32 bits
  * @pref_limit_upper: Prefetchable Limit, upper 32 bits
  * @reserved2: 0
+ * @session: name of the session that it was preserved in, padded with NULs; empty for a
+ *	bridge
  *
- * From @io_window on all is 0 if this is no bridge.
+ * From @io_window to @reserved2 all is 0 if this is no bridge.
  */
 struct pci_liveupdate_dev_ser {
 	__u32 segment;
@@ -95,11 +98,47 @@ struct pci_liveupdate_dev_ser {
 	__u32 pref_base_upper;
 	__u32 pref_limit_upper;
 	__u32 reserved2;
+	char session[LIVEUPDATE_SESSION_NAME_LENGTH];
 } __packed;
-static_assert(sizeof(struct pci_liveupdate_dev_ser) == 80);
+static_assert(sizeof(struct pci_liveupdate_dev_ser) == 144);
 
 #define PCI_LIVEUPDATE_PER_BLOCK						\
 	((PCI_LIVEUPDATE_BLOCK_SIZE - sizeof(struct pci_liveupdate_block_ser)) /	\
 	 sizeof(struct pci_liveupdate_dev_ser))
+
+/**
+ * struct pci_liveupdate_cap_ser - header of a saved capability
+ * @id: capability ID
+ * @extended: 1 for an extended capability, else 0
+ * @reserved: 0
+ * @size: bytes of data that follow; the next header is at the next multiple of 4
+ */
+struct pci_liveupdate_cap_ser {
+	__u16 id;
+	__u8 extended;
+	__u8 reserved;
+	__u32 size;
+} __packed;
+static_assert(sizeof(struct pci_liveupdate_cap_ser) == 8);
+
+#define PCI_LIVEUPDATE_STATE_CAPS	1024
+
+/**
+ * struct pci_liveupdate_state_ser - config space as it was saved at some time
+ * @config: the header, 64 bytes
+ * @size: bytes of @caps in use
+ * @reserved: 0
+ * @caps: capabilities, each a &struct pci_liveupdate_cap_ser and its data
+ *
+ * Part of records of file handlers. Written and read by
+ * ``drivers/pci/liveupdate_state.c``.
+ */
+struct pci_liveupdate_state_ser {
+	__u32 config[16];
+	__u32 size;
+	__u32 reserved;
+	__u8 caps[PCI_LIVEUPDATE_STATE_CAPS];
+} __packed;
+static_assert(sizeof(struct pci_liveupdate_state_ser) == 1096);
 
 #endif /* _LINUX_KHO_ABI_PCI_H */
