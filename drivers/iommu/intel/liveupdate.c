@@ -16,9 +16,11 @@
  * has the hardware use these tables: setting the root table pointer is allowed with
  * translation on if all that is in flight is translated alike by both, and it is what
  * takes the entry of every other device away at once. Context cache and IOTLB are
- * invalidated after that, and completion waited for. Fault events are masked, since
- * their interrupt would be written to whatever the next kernel has there. A unit that was
- * handed over so is left on by intel_iommu_shutdown().
+ * invalidated after that, and completion waited for, so no wait status is written any more.
+ * Fault events are masked, since
+ * their interrupt would be written to whatever the next kernel has there. There are no page
+ * requests in legacy mode. A unit that was handed over so is left on by
+ * intel_iommu_shutdown().
  *
  * **Incoming.** init_dmars() asks for each unit. If registers, capabilities and tables are
  * as recorded, root and context tables become this kernel's own, and the domain IDs
@@ -29,11 +31,12 @@
  * A restored domain has the page tables of the previous kernel and its domain IDs. When
  * it is attached, domain_context_mapping_one() finds the entry present, and leaves it
  * alone; whether it is the right one was seen before. Page tables are taken over
- * page by page, and counted.
+ * page by page, and counted, when somebody comes for the domain: until then no kernel
+ * touches them, and no boot waits for them.
  *
  * What cannot be taken over is blocked: the context entry of the device is cleared.
- * If a whole unit is not as recorded, its devices lose bus mastering before it is
- * switched off.
+ * If a whole unit is not as recorded, or not there, its devices are fenced before any
+ * unit is switched off.
  *
  * Locks: callbacks of iommu_luo_lock's owner; vtd_luo_units is changed under it, and read
  * at shutdown, when nobody is left who could. The lock of a unit protects its
@@ -49,16 +52,18 @@
 #include <linux/kho/abi/iommu.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
-#include <linux/pci_liveupdate.h>
 #include <linux/slab.h>
 #include <linux/syscore_ops.h>
 
 #include "iommu.h"
 #include "liveupdate.h"
+#include "replace.h"
 #include "../iommu-pages.h"
 
 #define VTD_LUO_NAME	"vtd-v1"
-#define VTD_LUO_BATCH	64
+
+/* Of a context entry: Fault Processing Disable */
+#define VTD_LUO_CONTEXT_FPD	2ULL
 
 /* Of a domain, in priv[3] */
 #define VTD_LUO_PTE_SNP		1ULL
@@ -145,81 +150,16 @@ static void vtd_luo_unpreserve_unit(struct iommu_liveupdate_ser *ser)
 	kfree(unit);
 }
 
-/* Page tables on their way into or out of the record. */
-struct vtd_luo_batch {
-	struct folio *folio[VTD_LUO_BATCH];
-	unsigned int nr;
-	unsigned long done;
-};
-
-static int vtd_luo_batch_preserve(struct vtd_luo_batch *batch)
-{
-	int ret = kho_preserve_folios(batch->folio, batch->nr);
-
-	if (!ret)
-		batch->done += batch->nr;
-	batch->nr = 0;
-	cond_resched();
-	return ret;
-}
-
-static int vtd_luo_preserve_table(struct vtd_luo_batch *batch, struct dma_pte *table, int level)
-{
-	int ret;
-
-	batch->folio[batch->nr++] = virt_to_folio(table);
-	if (batch->nr == VTD_LUO_BATCH) {
-		ret = vtd_luo_batch_preserve(batch);
-		if (ret)
-			return ret;
-	}
-	for (int i = 0; level > 1 && i < BIT(LEVEL_STRIDE); i++) {
-		if (!dma_pte_present(&table[i]) || dma_pte_superpage(&table[i]))
-			continue;
-		ret = vtd_luo_preserve_table(batch, phys_to_virt(dma_pte_addr(&table[i])),
-					     level - 1);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-/* The first so many, in the order in which they were preserved. */
-static void vtd_luo_unpreserve_table(unsigned long *todo, struct dma_pte *table, int level)
-{
-	struct folio *folio = virt_to_folio(table);
-
-	if (!*todo)
-		return;
-	--*todo;
-	kho_unpreserve_folio(folio);
-	for (int i = 0; level > 1 && i < BIT(LEVEL_STRIDE); i++)
-		if (dma_pte_present(&table[i]) && !dma_pte_superpage(&table[i]))
-			vtd_luo_unpreserve_table(todo, phys_to_virt(dma_pte_addr(&table[i])),
-						 level - 1);
-	cond_resched();
-}
-
 static int vtd_luo_preserve_domain(struct iommu_domain *domain, struct iommu_liveupdate_ser *ser)
 {
 	struct dmar_domain *dmar = to_dmar_domain(domain);
-	struct vtd_luo_batch *batch;
 	int ret;
 
 	if (dmar->use_first_level || dmar->dirty_tracking || dmar->nested_parent) {
 		pr_err("a domain with first-level tables, dirty tracking or nesting cannot be preserved\n");
 		return -EOPNOTSUPP;
 	}
-	batch = kzalloc(sizeof(*batch), GFP_KERNEL);
-	if (!batch)
-		return -ENOMEM;
-	ret = vtd_luo_preserve_table(batch, dmar->pgd, agaw_to_level(dmar->agaw));
-	if (!ret)
-		ret = vtd_luo_batch_preserve(batch);
-	if (ret)
-		vtd_luo_unpreserve_table(&batch->done, dmar->pgd, agaw_to_level(dmar->agaw));
-	kfree(batch);
-
+	ret = vtd_luo_preserve_tables(dmar->pgd, agaw_to_level(dmar->agaw));
 	ser->priv[0] = virt_to_phys(dmar->pgd);
 	ser->priv[1] = dmar->agaw;
 	ser->priv[2] = dmar->gaw;
@@ -232,9 +172,19 @@ static void vtd_luo_unpreserve_domain(struct iommu_domain *domain,
 				      struct iommu_liveupdate_ser *ser)
 {
 	struct dmar_domain *dmar = to_dmar_domain(domain);
-	unsigned long all = ULONG_MAX;
 
-	vtd_luo_unpreserve_table(&all, dmar->pgd, agaw_to_level(dmar->agaw));
+	vtd_luo_unpreserve_tables(dmar->pgd, agaw_to_level(dmar->agaw));
+}
+
+static int vtd_luo_walk_domain(struct iommu_domain *domain, unsigned long iova,
+			       unsigned long last, iommu_liveupdate_run_fn *fn, void *data)
+{
+	struct dmar_domain *dmar = to_dmar_domain(domain);
+
+	last = min_t(unsigned long, last, domain->geometry.aperture_end);
+	if (iova > last || dmar->use_first_level)
+		return 0;
+	return vtd_luo_walk_tables(dmar->pgd, agaw_to_level(dmar->agaw), iova, last, fn, data);
 }
 
 static int vtd_luo_alias(struct pci_dev *pdev, u16 alias, void *data)
@@ -242,13 +192,6 @@ static int vtd_luo_alias(struct pci_dev *pdev, u16 alias, void *data)
 	u16 *rid = data;
 
 	return alias != *rid;
-}
-
-static bool vtd_luo_entry_fits(const struct context_entry *entry, u64 pgd, int agaw, u16 did)
-{
-	return (entry->lo & VTD_PAGE_MASK) == pgd && (entry->lo & 3) == 1 &&
-	       ((entry->lo >> 2) & 3) == CONTEXT_TT_MULTI_LEVEL && (entry->hi & 7) == agaw &&
-	       ((entry->hi >> 8) & 0xffff) == did;
 }
 
 static int vtd_luo_preserve_device(struct device *dev, const struct iommu_liveupdate_ser *ser,
@@ -282,7 +225,7 @@ static int vtd_luo_preserve_device(struct device *dev, const struct iommu_liveup
 	spin_lock(&iommu->lock);
 	did = domain_id_iommu(dmar, iommu);
 	entry = iommu_context_addr(iommu, info->bus, info->devfn, 0);
-	if (entry && vtd_luo_entry_fits(entry, virt_to_phys(dmar->pgd), dmar->agaw, did))
+	if (entry && context_entry_fits(entry, virt_to_phys(dmar->pgd), dmar->agaw, did))
 		table[info->devfn] = *entry;
 	else
 		ret = -EOPNOTSUPP;
@@ -343,6 +286,9 @@ static struct syscore vtd_luo_syscore = {
  * intel_liveupdate_keep - is a unit to be left on for the next kernel?
  * @iommu: the unit
  *
+ * Such a unit writes to no memory of this kernel from here on. The other CPUs are stopped,
+ * with whatever locks they have.
+ *
  * Context: any; at shutdown.
  * Return: true if it translates for preserved devices.
  */
@@ -350,26 +296,16 @@ bool intel_liveupdate_keep(struct intel_iommu *iommu)
 {
 	struct vtd_luo_unit *unit = vtd_luo_find(iommu->reg_phys);
 
-	return unit && unit->handed_over;
+	if (!unit || !unit->handed_over)
+		return false;
+	writel(DMA_FECTL_IM, iommu->reg + DMAR_FECTL_REG);
+	if (readl(iommu->reg + DMAR_IQH_REG) != readl(iommu->reg + DMAR_IQT_REG))
+		pr_err("%s: its queue is not empty, what it still does is unknown\n",
+		       iommu->name);
+	return true;
 }
 
 /* ---- incoming ---- */
-
-static bool vtd_luo_is_table(u64 pa)
-{
-	return pa && IS_ALIGNED(pa, VTD_PAGE_SIZE) && kho_incoming_order(pa) == 0;
-}
-
-/* Take a table over: from here on it is a page like any other. */
-static bool vtd_luo_take(u64 pa)
-{
-	struct folio *folio = kho_restore_folio(pa);
-
-	if (!folio)
-		return false;
-	__iommu_alloc_account(folio_page(folio, 0), 0);
-	return true;
-}
 
 static const char *vtd_luo_check_unit(struct intel_iommu *iommu,
 				      const struct iommu_liveupdate_ser *ser)
@@ -416,12 +352,6 @@ static void vtd_luo_adopt_bus(struct intel_iommu *iommu, int bus)
 	}
 }
 
-static int vtd_luo_reject(const struct iommu_liveupdate_ser *device, void *data)
-{
-	pci_liveupdate_reject(device->id >> 16, device->id & 0xffff);
-	return 0;
-}
-
 /**
  * intel_liveupdate_adopt - take over a unit that was left on
  * @iommu: the unit, with its queue and no domain IDs in use yet
@@ -442,7 +372,7 @@ bool intel_liveupdate_adopt(struct intel_iommu *iommu)
 	fault = vtd_luo_check_unit(iommu, ser);
 	if (fault) {
 		pr_err("%s is not taken over: %s\n", iommu->name, fault);
-		iommu_liveupdate_walk(iommu->reg_phys, 0, vtd_luo_reject, NULL);
+		iommu_liveupdate_reject_unit(iommu->reg_phys);
 		return false;
 	}
 
@@ -457,44 +387,6 @@ bool intel_liveupdate_adopt(struct intel_iommu *iommu)
 		vtd_luo_adopt_bus(iommu, bus);
 	pr_info("%s: taken over with translation on\n", iommu->name);
 	return true;
-}
-
-static int vtd_luo_check_table(u64 pa, int level)
-{
-	struct dma_pte *table;
-	int ret;
-
-	if (!vtd_luo_is_table(pa))
-		return -EINVAL;
-	table = phys_to_virt(pa);
-	for (int i = 0; level > 1 && i < BIT(LEVEL_STRIDE); i++) {
-		if (!dma_pte_present(&table[i]) || dma_pte_superpage(&table[i]))
-			continue;
-		ret = vtd_luo_check_table(dma_pte_addr(&table[i]), level - 1);
-		if (ret)
-			return ret;
-	}
-	cond_resched();
-	return 0;
-}
-
-/* A table that is in two places can be taken over once, so that is an error. */
-static int vtd_luo_take_table(u64 pa, int level)
-{
-	struct dma_pte *table = phys_to_virt(pa);
-	int ret;
-
-	if (!vtd_luo_take(pa))
-		return -EINVAL;
-	for (int i = 0; level > 1 && i < BIT(LEVEL_STRIDE); i++) {
-		if (!dma_pte_present(&table[i]) || dma_pte_superpage(&table[i]))
-			continue;
-		ret = vtd_luo_take_table(dma_pte_addr(&table[i]), level - 1);
-		if (ret)
-			return ret;
-	}
-	cond_resched();
-	return 0;
 }
 
 static struct intel_iommu *vtd_luo_iommu(u64 id)
@@ -544,7 +436,7 @@ static int vtd_luo_check_device(const struct iommu_liveupdate_ser *device, void 
 		return -ENODEV;
 	table = vtd_luo_context(&iommu->root_entry[PCI_BUS_NUM(device->id & 0xffff)]);
 	entry = table ? &table[device->id & 0xff] : NULL;
-	return entry && vtd_luo_entry_fits(entry, ser->priv[0], ser->priv[1], device->priv[0]) ?
+	return entry && context_entry_fits(entry, ser->priv[0], ser->priv[1], device->priv[0]) ?
 	       0 : -EINVAL;
 }
 
@@ -579,17 +471,18 @@ static struct iommu_domain *vtd_luo_restore_domain(struct device *dev,
 	ret = iommu_liveupdate_walk(0, ser->id, vtd_luo_check_device, (void *)ser);
 	if (!ret)
 		ret = iommu_liveupdate_walk(0, ser->id, vtd_luo_restore_did, dmar);
-	if (!ret)
-		ret = vtd_luo_check_table(ser->priv[0], agaw_to_level(ser->priv[1]));
-	if (!ret)
-		ret = vtd_luo_take_table(ser->priv[0], agaw_to_level(ser->priv[1]));
+	if (!ret && (!vtd_luo_is_table(ser->priv[0]) || !vtd_luo_take(ser->priv[0])))
+		ret = -EINVAL;
 	if (ret)
 		goto err_free;
 
 	fresh = dmar->pgd;
 	dmar->pgd = phys_to_virt(ser->priv[0]);
 	iommu_free_page(fresh);
+	/* Of all units that have an ID of it, not just of the first */
+	domain_update_iommu_cap(dmar);
 	dmar->has_mappings = true;
+	dmar->max_addr = domain->geometry.aperture_end;
 	dmar->set_pte_snp = !!(ser->priv[3] & VTD_LUO_PTE_SNP);
 	dmar->force_snooping = !!(ser->priv[3] & VTD_LUO_FORCE_SNOOPING);
 	return domain;
@@ -600,19 +493,27 @@ err_free:
 	return ERR_PTR(ret);
 }
 
+static int vtd_luo_claim_domain(struct iommu_domain *domain)
+{
+	struct dmar_domain *dmar = to_dmar_domain(domain);
+
+	return vtd_luo_take_tables(dmar->pgd, agaw_to_level(dmar->agaw));
+}
+
 static void vtd_luo_block_device(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct intel_iommu *iommu = info->iommu;
 	struct context_entry *entry;
-	u16 did = 0;
+	u16 did;
 
 	scoped_guard(spinlock, &iommu->lock) {
 		entry = iommu_context_addr(iommu, info->bus, info->devfn, 0);
-		if (!entry || !context_present(entry))
+		if (!entry)
 			return;
 		did = context_domain_id(entry);
 		context_clear_entry(entry);
+		entry->lo = VTD_LUO_CONTEXT_FPD;
 		__iommu_flush_cache(iommu, entry, sizeof(*entry));
 	}
 	iommu->flush.flush_context(iommu, did, PCI_DEVID(info->bus, info->devfn),
@@ -620,7 +521,7 @@ static void vtd_luo_block_device(struct device *dev)
 	iommu->flush.flush_iotlb(iommu, did, 0, 0, DMA_TLB_DSI_FLUSH);
 }
 
-static struct iommu_liveupdate_driver vtd_luo_driver = {
+struct iommu_liveupdate_driver vtd_luo_driver = {
 	.name = VTD_LUO_NAME,
 	.ops = &intel_iommu_ops,
 	.unit_id = vtd_luo_unit_id,
@@ -628,19 +529,27 @@ static struct iommu_liveupdate_driver vtd_luo_driver = {
 	.unpreserve_unit = vtd_luo_unpreserve_unit,
 	.preserve_domain = vtd_luo_preserve_domain,
 	.unpreserve_domain = vtd_luo_unpreserve_domain,
+	.walk_domain = vtd_luo_walk_domain,
 	.preserve_device = vtd_luo_preserve_device,
 	.unpreserve_device = vtd_luo_unpreserve_device,
 	.restore_domain = vtd_luo_restore_domain,
+	.claim_domain = vtd_luo_claim_domain,
 	.block_device = vtd_luo_block_device,
 };
+
+static bool vtd_luo_is_unit(u64 id)
+{
+	return vtd_luo_iommu(id);
+}
 
 /**
  * intel_liveupdate_init - this driver can do live updates
  *
- * Context: may sleep; before init_dmars().
+ * Context: may sleep; before init_dmars(), with all units known.
  */
 void __init intel_liveupdate_init(void)
 {
 	iommu_liveupdate_register_driver(&vtd_luo_driver);
 	register_syscore(&vtd_luo_syscore);
+	iommu_liveupdate_reject_missing(VTD_LUO_NAME, vtd_luo_is_unit);
 }
