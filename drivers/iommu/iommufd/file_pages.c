@@ -58,6 +58,43 @@
 #include "io_pagetable.h"
 
 /**
+ * iopt_adopt_file_pages() - Describe a range of a memfd that a device uses already
+ * @file: A memfd, open for reading and writing; a reference is taken
+ * @start: Offset of the first byte
+ * @length: Number of bytes
+ * @writable: Pages may be written to
+ *
+ * F_SEAL_FUTURE_WRITE is no obstacle: the mapping may be older.
+ *
+ * Context: may sleep.
+ * Return: as iopt_alloc_file_pages().
+ */
+struct iopt_pages *iopt_adopt_file_pages(struct file *file, u64 start,
+					 u64 length, bool writable)
+{
+	struct iopt_pages *pages;
+	u64 end;
+
+	if (check_add_overflow(start, length, &end) || end > MAX_LFS_FILESIZE)
+		return ERR_PTR(-EOVERFLOW);
+	if (end > PAGE_ALIGN((u64)i_size_read(file_inode(file))))
+		return ERR_PTR(-EINVAL);
+
+	/* Rounds the start as it does an address; they share their place */
+	pages = iopt_alloc_pages(u64_to_user_ptr(start), length, writable);
+	if (IS_ERR(pages))
+		return pages;
+
+	/* Fails if the seal has come since */
+	if (writable && mapping_map_writable(file->f_mapping)) {
+		iopt_put_pages(pages);
+		return ERR_PTR(-EPERM);
+	}
+	pages->file = get_file(file);
+	return pages;
+}
+
+/**
  * iopt_alloc_file_pages() - Describe a range of a file as a source of pages
  * @file: File of shmem or hugetlbfs; a reference is taken
  * @start: Offset of the first byte
@@ -76,8 +113,6 @@ struct iopt_pages *iopt_alloc_file_pages(struct file *file, u64 start,
 					 u64 length, bool writable)
 {
 	long seals = memfd_fcntl(file, F_GET_SEALS, 0);
-	struct iopt_pages *pages;
-	u64 end;
 
 	if (seals < 0 || !length)
 		return ERR_PTR(-EINVAL);
@@ -86,23 +121,7 @@ struct iopt_pages *iopt_alloc_file_pages(struct file *file, u64 start,
 		return ERR_PTR(-EACCES);
 	if (writable && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
 		return ERR_PTR(-EPERM);
-	if (check_add_overflow(start, length, &end) || end > MAX_LFS_FILESIZE)
-		return ERR_PTR(-EOVERFLOW);
-	if (end > PAGE_ALIGN((u64)i_size_read(file_inode(file))))
-		return ERR_PTR(-EINVAL);
-
-	/* Rounds the start as it does an address; they share their place */
-	pages = iopt_alloc_pages(u64_to_user_ptr(start), length, writable);
-	if (IS_ERR(pages))
-		return pages;
-
-	/* Fails if the seal has come since */
-	if (writable && mapping_map_writable(file->f_mapping)) {
-		iopt_put_pages(pages);
-		return ERR_PTR(-EPERM);
-	}
-	pages->file = get_file(file);
-	return pages;
+	return iopt_adopt_file_pages(file, start, length, writable);
 }
 
 /**
