@@ -313,6 +313,40 @@ static void test_command_line(struct kunit *test)
 	}
 }
 
+static void test_words_that_stop_devices(struct kunit *test)
+{
+	static const struct {
+		const char *cmdline;
+		unsigned long flags;
+	} cases[] = {
+		{ "kho=on", 0 },
+		{ "intel_iommu=off", KHO_IMAGE_INTEL_IOMMU_OFF },
+		{ "intel_iommu=sm_on,off", KHO_IMAGE_INTEL_IOMMU_OFF },
+		{ "intel_iommu=off intel_iommu=on", 0 },
+		{ "intel_iommu=on,off", KHO_IMAGE_INTEL_IOMMU_OFF },
+		{ "intel_iommu=igfx_off", 0 },
+		{ "iommu=pt", 0 },
+		{ "iommu=pt,off", KHO_IMAGE_IOMMU_OFF },
+		{ "pci=noaer,assign-busses", KHO_IMAGE_PCI_ASSIGN_BUSSES },
+		{ "pci=realloc", KHO_IMAGE_PCI_REALLOC },
+		{ "pci=realloc=on,noaer", KHO_IMAGE_PCI_REALLOC },
+		{ "pci=realloc pci=realloc=off", 0 },
+		{ "intel_iommu iommu= pci=,", 0 },
+		{ "-- intel_iommu=off", 0 },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct kho_image *img __free(kvfree) = NULL;
+		size_t size;
+		u8 *file;
+
+		file = make_file_with_record(test, 0, NULL, &size);
+		img = kho_image_parse(file, size, cases[i].cmdline);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(img));
+		KUNIT_EXPECT_EQ_MSG(test, img->stops_devices, cases[i].flags, "case %u", i);
+	}
+}
+
 static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_sound_record),
 	KUNIT_CASE(test_longer_header_and_formats),
@@ -323,6 +357,7 @@ static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_damaged_record_promises_nothing),
 	KUNIT_CASE(test_names_have_an_end),
 	KUNIT_CASE(test_command_line),
+	KUNIT_CASE(test_words_that_stop_devices),
 	{}
 };
 

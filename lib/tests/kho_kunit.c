@@ -5,6 +5,7 @@
 
 #include <kunit/test.h>
 #include <linux/io.h>
+#include <linux/kexec_handover.h>
 #include <linux/libfdt.h>
 #include <linux/mm.h>
 
@@ -334,6 +335,21 @@ static void hostile_vmalloc_descriptors_are_refused(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, kho_restore_vmalloc(&area));
 }
 
+static void memory_in_scratch_is_refused(struct kunit *test)
+{
+	KUNIT_ASSERT_TRUE(test, kho_is_enabled());
+	KUNIT_ASSERT_GT(test, kho_scratch_nr, 0);
+	for (unsigned int i = 0; i < kho_scratch_nr; i++) {
+		unsigned long pfn = PHYS_PFN(kho_scratch_areas[i].addr);
+		unsigned long end = pfn + PHYS_PFN(kho_scratch_areas[i].size);
+
+		/* Inside, and reaching into the first page and out of the last */
+		KUNIT_EXPECT_EQ(test, kho_preserve_pages(pfn_to_page(pfn), 1), -EINVAL);
+		KUNIT_EXPECT_EQ(test, kho_preserve_pages(pfn_to_page(pfn - 1), 2), -EINVAL);
+		KUNIT_EXPECT_EQ(test, kho_preserve_pages(pfn_to_page(end - 1), 2), -EINVAL);
+	}
+}
+
 static struct kunit_case kho_cases[] = {
 	KUNIT_CASE(key_is_order_mark_and_block_number),
 	KUNIT_CASE(key_tells_order_and_address),
@@ -348,6 +364,7 @@ static struct kunit_case kho_cases[] = {
 	KUNIT_CASE(root_fdt_is_checked),
 	KUNIT_CASE(nothing_is_restored_that_was_not_preserved),
 	KUNIT_CASE(hostile_vmalloc_descriptors_are_refused),
+	KUNIT_CASE(memory_in_scratch_is_refused),
 	{}
 };
 

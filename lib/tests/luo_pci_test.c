@@ -11,26 +11,39 @@
  * through page tables of a user, in the IOMMU core: no driver, no interrupts. In the
  * next kernel retrieving the file claims the device, and finishing it makes the
  * device an ordinary one. There nobody takes the page tables over for a user: they
- * stay what they are until then.
+ * stay what they are until then. Discarding it fences the device.
+ *
+ * LUO_PCI_TEST_HOLD keeps others from the lock of the device for some time. What
+ * LUO_PCI_TEST_DAMAGE asks for is done when reboot() has written everything.
  *
  * The number that crosses the kexec is segment << 16 | requester ID.
  *
- * Locks: none. The device of a file is set once.
+ * Locks: none. The device of a file is set once; the list of what is to be damaged grows
+ * without one.
  */
 
 #define pr_fmt(fmt) "luo_pci_test: " fmt
 
 #include <linux/anon_inodes.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/iommu.h>
+#include <linux/io.h>
 #include <linux/iommu_liveupdate.h>
 #include <linux/liveupdate.h>
+#include <linux/llist.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/pci_liveupdate.h>
+#include <linux/reboot.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
+
+#include "luo_pci_test_uapi.h"
+
+#define LUO_PCI_TEST_HOLD_MAX	10000
 
 static int luo_pci_test_open(struct inode *inode, struct file *file)
 {
@@ -61,6 +74,76 @@ static ssize_t luo_pci_test_write(struct file *file, const char __user *buf, siz
 	return len;
 }
 
+struct luo_pci_test_damage_entry {
+	struct llist_node link;
+	struct luo_pci_test_damage damage;
+};
+
+static LLIST_HEAD(luo_pci_test_damages);
+
+static u64 *luo_pci_test_at(const u64 path[LUO_PCI_TEST_STEPS])
+{
+	u64 phys = 0, *at = NULL;
+
+	for (int i = 0; i < LUO_PCI_TEST_STEPS; i++) {
+		phys += path[i];
+		if (!IS_ALIGNED(phys, sizeof(u64)) || !pfn_valid(PHYS_PFN(phys)))
+			return NULL;
+		at = phys_to_virt(phys);
+		phys = *at;
+	}
+	return at;
+}
+
+static int luo_pci_test_reboot(struct notifier_block *nb, unsigned long code, void *cmd)
+{
+	struct luo_pci_test_damage_entry *e;
+	u64 *at, *from;
+
+	llist_for_each_entry(e, luo_pci_test_damages.first, link) {
+		at = luo_pci_test_at(e->damage.path);
+		from = e->damage.from[0] ? luo_pci_test_at(e->damage.from) : at;
+		if (!at || !from) {
+			pr_warn("a path from %#llx leads nowhere\n", e->damage.path[0]);
+			continue;
+		}
+		*at = *from ^ e->damage.flip;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block luo_pci_test_nb = { .notifier_call = luo_pci_test_reboot };
+
+static int luo_pci_test_add_damage(const void __user *arg)
+{
+	struct luo_pci_test_damage_entry *e = kzalloc(sizeof(*e), GFP_KERNEL);
+
+	if (!e)
+		return -ENOMEM;
+	if (copy_from_user(&e->damage, arg, sizeof(e->damage))) {
+		kfree(e);
+		return -EFAULT;
+	}
+	llist_add(&e->link, &luo_pci_test_damages);
+	return 0;
+}
+
+static long luo_pci_test_ioctl(struct file *file, unsigned int cmd, unsigned long ms)
+{
+	struct pci_dev *pdev = file->private_data;
+
+	if (cmd == LUO_PCI_TEST_DAMAGE)
+		return luo_pci_test_add_damage((const void __user *)ms);
+	if (cmd != LUO_PCI_TEST_HOLD)
+		return -ENOTTY;
+	if (!pdev || ms > LUO_PCI_TEST_HOLD_MAX)
+		return -EINVAL;
+	device_lock(&pdev->dev);
+	msleep(ms);
+	device_unlock(&pdev->dev);
+	return 0;
+}
+
 static int luo_pci_test_release(struct inode *inode, struct file *file)
 {
 	pci_dev_put(file->private_data);
@@ -71,6 +154,7 @@ static const struct file_operations luo_pci_test_fops = {
 	.owner = THIS_MODULE,
 	.open = luo_pci_test_open,
 	.write = luo_pci_test_write,
+	.unlocked_ioctl = luo_pci_test_ioctl,
 	.release = luo_pci_test_release,
 };
 
@@ -104,7 +188,7 @@ static int luo_pci_test_preserve(struct liveupdate_file_op_args *args)
 
 	args->serialized_data = (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
 	args->private_data = NULL;
-	ret = pci_liveupdate_preserve(pdev);
+	ret = pci_liveupdate_preserve(pdev, args->session);
 	if (ret || !domain || domain->type != IOMMU_DOMAIN_UNMANAGED)
 		return ret;
 	ret = iommu_liveupdate_preserve(&pdev->dev);
@@ -130,7 +214,8 @@ static int luo_pci_test_retrieve(struct liveupdate_file_op_args *args)
 	struct file *file;
 	int ret;
 
-	pdev = pci_liveupdate_find(args->serialized_data >> 16, args->serialized_data & 0xffff);
+	pdev = pci_liveupdate_find(args->session, args->serialized_data >> 16,
+				   args->serialized_data & 0xffff);
 	if (!pdev)
 		return -ENODEV;
 	file = anon_inode_getfile("[luo_pci_test]", &luo_pci_test_claimed_fops, NULL, O_RDWR);
@@ -149,16 +234,28 @@ static int luo_pci_test_retrieve(struct liveupdate_file_op_args *args)
 	return 0;
 }
 
+static void luo_pci_test_discard(struct liveupdate_file_op_args *args)
+{
+	struct pci_dev *pdev;
+
+	pdev = pci_liveupdate_find(args->session, args->serialized_data >> 16,
+				   args->serialized_data & 0xffff);
+	if (!pdev)
+		return;
+	pci_liveupdate_fence(pdev);
+	pci_dev_put(pdev);
+}
+
 static void luo_pci_test_finish(struct liveupdate_file_op_args *args)
 {
 	u32 segment = args->serialized_data >> 16;
 	u16 bdf = args->serialized_data & 0xffff;
 	struct pci_dev *pdev;
 
-	pdev = pci_liveupdate_find(segment, bdf);
+	pdev = pci_liveupdate_find(args->session, segment, bdf);
 	if (pdev)
 		iommu_liveupdate_finish(&pdev->dev);
-	pci_liveupdate_finish(segment, bdf);
+	pci_liveupdate_finish(args->session, segment, bdf);
 	pci_dev_put(pdev);
 }
 
@@ -173,6 +270,7 @@ static const struct liveupdate_file_ops luo_pci_test_ops = {
 	.unpreserve = luo_pci_test_unpreserve,
 	.retrieve = luo_pci_test_retrieve,
 	.finish = luo_pci_test_finish,
+	.discard = luo_pci_test_discard,
 	.get_id = luo_pci_test_get_id,
 	.owner = THIS_MODULE,
 };
@@ -208,6 +306,7 @@ static int __init luo_pci_test_init(void)
 	ret = misc_register(&luo_pci_test_misc);
 	if (ret)
 		goto err_iommu;
+	register_reboot_notifier(&luo_pci_test_nb);
 	return 0;
 
 err_iommu:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How a test talks to luo_test_handler.c. Not for anything else, and not stable.
+ * How a test talks to the test handler, luo_test_main.c. Not for anything else, and not stable.
  */
 #ifndef _LIB_TESTS_LUO_TEST_HANDLER_UAPI_H
 #define _LIB_TESTS_LUO_TEST_HANDLER_UAPI_H
@@ -39,12 +39,16 @@ enum luo_test_op {
 
 /* Nothing but tag and the lower half of the value crosses, in the number itself. */
 #define LUO_TEST_BARE		0x1
+/* Asks in retrieve() for the file whose token is its value, be that there or not. */
+#define LUO_TEST_ASKS		0x2
+/* With a vmalloc area, of as many pages as its value says. */
+#define LUO_TEST_AREA		0x4
 
 /**
  * struct luo_test_file - a file of a handler
  * @fd: out, the file, from %LUO_TEST_OPEN
  * @handler: LUO_TEST_A or LUO_TEST_B
- * @flags: LUO_TEST_BARE, or 0
+ * @flags: LUO_TEST_BARE, LUO_TEST_ASKS or LUO_TEST_AREA, or 0
  * @needs: a file of A or B that must be preserved before this one, or -1; out: how
  *	often that file was there when this one was retrieved, 0 or 1
  * @tag: by which rules and the log know it, across kernels; below 2^31
@@ -107,11 +111,24 @@ struct luo_test_flb {
 	__u64 value;
 };
 
+/**
+ * struct luo_test_fail - a function that is to fail, once
+ * @name: of a function with ALLOW_ERROR_INJECTION()
+ * @err: negative errno that it gives; 0 ends it
+ * @left: out, if @err is 0: the number of calls that were still to fail
+ */
+struct luo_test_fail {
+	char name[56];
+	__s32 err;
+	__u32 left;
+};
+
 /* On the device. What read() gives is the log: a line for each callback, see there. */
 #define LUO_TEST_OPEN		_IOWR('T', 0xe0, struct luo_test_file)
 #define LUO_TEST_RULE		_IOW('T', 0xe1, struct luo_test_rule)
 #define LUO_TEST_CLEAR		_IO('T', 0xe2)
 #define LUO_TEST_FLB_DO		_IOWR('T', 0xe3, struct luo_test_flb)
+#define LUO_TEST_FAIL		_IOWR('T', 0xe4, struct luo_test_fail)
 
 /* On a file. */
 #define LUO_TEST_GET		_IOR('T', 0xe8, struct luo_test_file)
