@@ -7,8 +7,8 @@
  * FDT of another format makes the next boot a cold one. A memory map that
  * leads nowhere leaves all memory alone: the next kernel lives in scratch.
  *
- * vm-test: name=kho_hostile stages=4 mem=2048 smp=2 kernels=debug timeout=240 \
- *          append="kho_scratch=32M,768M,64M"
+ * vm-test: name=kho_hostile stages=4 mem=2048 kernels=debug timeout=240 \
+ *          append="kho_scratch=32M,512M,64M nokaslr"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -3,7 +3,7 @@
  * Guards: what debugfs and fdinfo say of sessions and files is so, also of
  * thousands, and the phases of a live update add up to the time that it took.
  *
- * vm-test: name=debugfs stages=2 mem=1024 smp=2 needs=test-handler append="luo_kmemleak"
+ * vm-test: name=debugfs stages=2 mem=1024 needs=test-handler
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -423,6 +423,7 @@ static int next(int stage)
 
 	if (ret)
 		return ret;
+	luo_gcov_save();
 	fflush(stdout);
 	*clock_page = luo_tsc();
 	return luo_kexec_exec();

@@ -34,6 +34,9 @@
 #include "luo_e1000e.h"
 #include "luo_stages.h"
 
+/* How many domain IDs of the IOMMU are in use. */
+#define DOMAINS_USED	"/sys/class/iommu/dmar0/intel-iommu/domains_used"
+
 #define MEMORY	1
 #define DEVICE	2
 
@@ -129,6 +132,8 @@ LUO_TEST(stage2, device_is_there)
 	EXPECT_TRUE(nic_sysfs_config(nic.bdf, PCI_COMMAND, 2) & PCI_COMMAND_MASTER);
 	EXPECT_EQ(0, luo_klog_has("not written to"));
 	EXPECT_EQ(1, luo_klog_has("taken over with translation on"));
+	/* No domain has the number of the restored one, which is as many as before. */
+	EXPECT_EQ(luo_cmdline_num("luox_domains", 0), luo_file_num(DOMAINS_USED));
 	ASSERT_EQ(0, nic_find(&next, 1));
 	/* Its driver has let it master the bus before it was reset. */
 	EXPECT_LE(1, luo_klog_has("Request device [02:00.0] fault addr"));
@@ -151,9 +156,11 @@ LUO_TEST(stage2, device_is_there)
 static int next(int stage)
 {
 	struct nic nic;
+	char extra[40];
 	int ret;
 
-	ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
+	snprintf(extra, sizeof(extra), "luox_domains=%lld", luo_file_num(DOMAINS_USED));
+	ret = luo_kexec_load(NULL, stage + 1, extra, 0);
 	if (!ret && runs())
 		ret = nic_find(&nic, 1);
 	if (!ret && runs())

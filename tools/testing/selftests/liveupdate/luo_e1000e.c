@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A receive-only driver of the 82574 in user space, see luo_e1000e.h. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,25 +15,6 @@
 
 #include "luo_e1000e.h"
 #include "luo_test_util.h"
-
-/* Debian 12's headers are of Linux 6.1, which had no vfio character devices. */
-#ifndef VFIO_DEVICE_BIND_IOMMUFD
-struct vfio_device_bind_iommufd {
-	__u32 argsz;
-	__u32 flags;
-	__s32 iommufd;
-	__u32 out_devid;
-};
-
-struct vfio_device_attach_iommufd_pt {
-	__u32 argsz;
-	__u32 flags;
-	__u32 pt_id;
-};
-
-#define VFIO_DEVICE_BIND_IOMMUFD	_IO(VFIO_TYPE, VFIO_BASE + 18)
-#define VFIO_DEVICE_ATTACH_IOMMUFD_PT	_IO(VFIO_TYPE, VFIO_BASE + 19)
-#endif
 
 #define NIC_CTRL			0x0000
 #define CTRL_SLU		0x00000040U
@@ -53,55 +33,23 @@ struct vfio_device_attach_iommufd_pt {
 
 #define SYS_DEVICES		"/sys/bus/pci/devices"
 
-static int name_order(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 /* Finds the num-th device of this kind, in the order of bus numbers. */
 int nic_find(struct nic *nic, int num)
 {
-	struct dirent **list;
-	int n = scandir(SYS_DEVICES, &list, NULL, name_order), found = -ENODEV;
-
 	memset(nic, 0, sizeof(*nic));
 	nic->num = num;
+	nic->iova = NIC_IOVA;
 	nic->tail = NIC_RING - 1;
 	nic->iommufd = -1;
 	nic->cdev = -1;
 	nic->memfd = -1;
-	if (n < 0)
-		return -errno;
-	for (int i = 0; i < n; i++) {
-		char path[300];
-
-		if (list[i]->d_name[0] != '.' && found) {
-			snprintf(path, sizeof(path), SYS_DEVICES "/%s/device", list[i]->d_name);
-			if (luo_file_num(path) == 0x10d3 && !num--) {
-				snprintf(nic->bdf, sizeof(nic->bdf), "%.15s", list[i]->d_name);
-				found = 0;
-			}
-		}
-		free(list[i]);
-	}
-	free(list);
-	return found;
+	return vfio_find(nic->bdf, sizeof(nic->bdf), "device", 0x10d3, num);
 }
 
 /* Gives the device to vfio-pci, whoever has it now. */
 int nic_grab(struct nic *nic)
 {
-	char path[300];
-	int ret;
-
-	snprintf(path, sizeof(path), SYS_DEVICES "/%s/driver_override", nic->bdf);
-	ret = luo_write_file(path, "vfio-pci");
-	if (ret < 0)
-		return ret;
-	snprintf(path, sizeof(path), SYS_DEVICES "/%s/driver/unbind", nic->bdf);
-	luo_write_file(path, nic->bdf);
-	ret = luo_write_file("/sys/bus/pci/drivers_probe", nic->bdf);
-	return ret < 0 ? ret : 0;
+	return vfio_give(nic->bdf, "vfio-pci");
 }
 
 /* A sealed memfd with an empty ring in it. */
@@ -119,92 +67,112 @@ int nic_memory(struct nic *nic)
 		return -errno;
 	memset(nic->mem, 0, NIC_MEM_SIZE);
 	for (uint32_t i = 0; i < NIC_RING; i++) {
-		uint64_t addr = NIC_IOVA + NIC_BUF_OFFSET + i * NIC_BUF_SIZE;
+		uint64_t addr = nic->iova + NIC_BUF_OFFSET + i * NIC_BUF_SIZE;
 
 		memcpy(nic->mem + i * NIC_DESC_SIZE, &addr, sizeof(addr));
 	}
 	return 0;
 }
 
-static int cdev_open(const char *bdf)
+/* The registers: of a device that is bound. */
+static int map_regs(struct nic *nic)
 {
-	char path[300], dev[300] = "";
-	struct dirent *ent;
-	DIR *dir;
-	int fd;
-
-	snprintf(path, sizeof(path), SYS_DEVICES "/%s/vfio-dev", bdf);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while ((ent = readdir(dir)))
-		if (!strncmp(ent->d_name, "vfio", 4))
-			snprintf(dev, sizeof(dev), "/dev/vfio/devices/%.200s", ent->d_name);
-	closedir(dir);
-	fd = open(dev, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	nic->regs = vfio_map_bar(nic->cdev, VFIO_PCI_BAR0_REGION_INDEX, &nic->regs_len);
+	return nic->regs ? 0 : -ENXIO;
 }
 
-/*
- * Binds the device, attaches it to a page table of its own, and maps the memory:
- * the ring by its address, the buffers by their file.
- */
-int nic_open(struct nic *nic)
+/* Goes on with a device and a memfd that came by a live update. */
+int nic_adopt(struct nic *nic)
 {
-	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
-	struct iommu_ioas_alloc ioas = { .size = sizeof(ioas) };
-	struct iommu_hwpt_alloc hwpt = { .size = sizeof(hwpt) };
-	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+	nic->mem = mmap(NULL, NIC_MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, nic->memfd, 0);
+	return nic->mem == MAP_FAILED ? -errno : map_regs(nic);
+}
+
+/* Has its first message signalled interrupt counted by an eventfd. */
+int nic_msi(const struct nic *nic, int eventfd)
+{
+	return vfio_irqs(nic->cdev, VFIO_PCI_MSI_IRQ_INDEX, &eventfd, 1);
+}
+
+/* Maps the memory: the ring by its address, the buffers by their file, and the registers. */
+int nic_map(struct nic *nic)
+{
 	struct iommu_ioas_map map = {
 		.size = sizeof(map),
 		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
 			 IOMMU_IOAS_MAP_WRITEABLE,
-		.user_va = (uintptr_t)nic->mem, .length = NIC_BUF_OFFSET, .iova = NIC_IOVA,
+		.ioas_id = nic->ioas,
+		.user_va = (uintptr_t)nic->mem, .length = NIC_BUF_OFFSET, .iova = nic->iova,
 	};
-	struct luo_map_file file = {
-		.size = sizeof(file), .flags = map.flags, .fd = nic->memfd,
-		.start = NIC_BUF_OFFSET, .length = NIC_MEM_SIZE - NIC_BUF_OFFSET,
-		.iova = NIC_IOVA + NIC_BUF_OFFSET,
-	};
-	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX };
-	struct vfio_region_info cfg = { .argsz = sizeof(cfg),
-					.index = VFIO_PCI_CONFIG_REGION_INDEX };
-	void *regs;
+	int ret;
+
+	if (ioctl(nic->iommufd, IOMMU_IOAS_MAP, &map))
+		return -errno;
+	ret = vfio_map(nic->iommufd, nic->ioas, nic->memfd, NIC_BUF_OFFSET,
+		       NIC_MEM_SIZE - NIC_BUF_OFFSET, nic->iova + NIC_BUF_OFFSET);
+	return ret ? ret : map_regs(nic);
+}
+
+/* Binds the device, attaches it to a page table, its own unless it has been given one. */
+int nic_open(struct nic *nic)
+{
+	int ret;
 
 	if (nic->iommufd < 0)
 		nic->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (nic->iommufd < 0)
 		return -errno;
-	nic->cdev = cdev_open(nic->bdf);
+	nic->cdev = vfio_cdev_open(nic->bdf);
 	if (nic->cdev < 0)
 		return nic->cdev;
 
-	bind.iommufd = nic->iommufd;
-	if (ioctl(nic->cdev, VFIO_DEVICE_BIND_IOMMUFD, &bind) ||
-	    ioctl(nic->iommufd, IOMMU_IOAS_ALLOC, &ioas))
-		return -errno;
-	nic->devid = bind.out_devid;
-	nic->ioas = ioas.out_ioas_id;
-	hwpt.dev_id = nic->devid;
-	hwpt.pt_id = nic->ioas;
-	if (ioctl(nic->iommufd, IOMMU_HWPT_ALLOC, &hwpt))
-		return -errno;
-	nic->hwpt = hwpt.out_hwpt_id;
-	attach.pt_id = nic->hwpt;
-	map.ioas_id = nic->ioas;
-	file.ioas_id = nic->ioas;
-	if (ioctl(nic->cdev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ||
-	    ioctl(nic->iommufd, IOMMU_IOAS_MAP, &map) ||
-	    ioctl(nic->iommufd, LUO_MAP_FILE, &file) ||
-	    ioctl(nic->cdev, VFIO_DEVICE_GET_REGION_INFO, &bar) ||
-	    ioctl(nic->cdev, VFIO_DEVICE_GET_REGION_INFO, &cfg))
-		return -errno;
-	nic->config = cfg.offset;
-	regs = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, nic->cdev, bar.offset);
-	if (regs == MAP_FAILED)
-		return -errno;
-	nic->regs = regs;
-	return 0;
+	ret = vfio_bind(nic->cdev, nic->iommufd, &nic->devid);
+	if (!ret && !nic->hwpt)
+		ret = vfio_pt_alloc(nic->iommufd, nic->devid, &nic->ioas, &nic->hwpt);
+	if (!ret)
+		ret = vfio_attach(nic->cdev, nic->hwpt);
+	return ret ? ret : nic_map(nic);
+}
+
+/* Leaves the device, but not its iommufd. */
+void nic_close(struct nic *nic)
+{
+	munmap(nic->regs, nic->regs_len);
+	close(nic->cdev);
+	nic->cdev = -1;
+}
+
+/* Leaves all of it. */
+void nic_leave(struct nic *nic)
+{
+	nic_close(nic);
+	close(nic->iommufd);
+	if (nic->mem)
+		munmap(nic->mem, NIC_MEM_SIZE);
+	close(nic->memfd);
+}
+
+/*
+ * Is a device stopped, and there for the next program? One that was just closed was reset by
+ * way of D3hot, which changes nothing in this model.
+ */
+int nic_fresh(int num, bool reset)
+{
+	struct nic nic;
+	int ret = nic_find(&nic, num);
+
+	if (!ret && nic_sysfs_config(nic.bdf, PCI_COMMAND, 2) & PCI_COMMAND_MASTER)
+		ret = -EILSEQ;
+	if (!ret)
+		ret = nic_memory(&nic);
+	if (!ret)
+		ret = nic_open(&nic);
+	if (ret)
+		return ret;
+	if (reset && nic_read(&nic, NIC_RCTL) & NIC_RCTL_EN)
+		ret = -EILSEQ;
+	nic_leave(&nic);
+	return ret;
 }
 
 uint32_t nic_read(const struct nic *nic, unsigned int reg)
@@ -217,34 +185,24 @@ void nic_write(const struct nic *nic, unsigned int reg, uint32_t val)
 	__atomic_store_n(&nic->regs[reg / 4], val, __ATOMIC_RELAXED);
 }
 
-int nic_config_read(const struct nic *nic, unsigned int at, void *buf, size_t len)
-{
-	return pread(nic->cdev, buf, len, nic->config + at) == (ssize_t)len ? 0 : -EIO;
-}
-
-int nic_config_write(const struct nic *nic, unsigned int at, const void *buf, size_t len)
-{
-	return pwrite(nic->cdev, buf, len, nic->config + at) == (ssize_t)len ? 0 : -EIO;
-}
-
 /* Resets the device and has it receive whatever comes into the whole ring. */
 int nic_start(struct nic *nic)
 {
 	uint16_t cmd;
 	int ret;
 
-	ret = nic_config_read(nic, PCI_COMMAND, &cmd, sizeof(cmd));
+	ret = vfio_config_read(nic->cdev, PCI_COMMAND, &cmd, sizeof(cmd));
 	cmd |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	if (!ret)
-		ret = nic_config_write(nic, PCI_COMMAND, &cmd, sizeof(cmd));
+		ret = vfio_config_write(nic->cdev, PCI_COMMAND, &cmd, sizeof(cmd));
 	if (ret)
 		return ret;
 	nic_write(nic, NIC_CTRL, CTRL_RST);
 	usleep(10000);
 	nic_write(nic, IMC, 0xffffffffU);
 	nic_write(nic, NIC_CTRL, nic_read(nic, NIC_CTRL) | CTRL_SLU);
-	nic_write(nic, NIC_RDBAL, (uint32_t)NIC_IOVA);
-	nic_write(nic, RDBAH, NIC_IOVA >> 32);
+	nic_write(nic, NIC_RDBAL, (uint32_t)nic->iova);
+	nic_write(nic, RDBAH, nic->iova >> 32);
 	nic_write(nic, NIC_RDLEN, NIC_RING * NIC_DESC_SIZE);
 	nic_write(nic, NIC_RDH, 0);
 	nic_write(nic, NIC_RDT, nic->tail);
@@ -295,6 +253,24 @@ int nic_wait_frames(const struct nic *nic, uint32_t frames, int seconds)
 		if (nic_frames(nic) >= frames)
 			return 0;
 		usleep(20000);
+	}
+	return -ETIMEDOUT;
+}
+
+/* Has no more frames sent, and waits until those on the way have landed. */
+int nic_quiet(const struct nic *nic)
+{
+	uint32_t frames = nic_frames(nic), now;
+	int same = 0;
+
+	printf("dma: %d quiet\n", nic->num);
+	for (int i = 0; i < 600; i++) {
+		usleep(100000);
+		now = nic_frames(nic);
+		same = now == frames ? same + 1 : 0;
+		frames = now;
+		if (same == 10)
+			return 0;
 	}
 	return -ETIMEDOUT;
 }

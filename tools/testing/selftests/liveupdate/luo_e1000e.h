@@ -10,8 +10,11 @@
 #ifndef LUO_E1000E_H
 #define LUO_E1000E_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
+
+#include "luo_vfio_util.h"
 
 #define NIC_RING		32768U		/* descriptors, the most there can be */
 #define NIC_DESC_SIZE		16UL
@@ -23,6 +26,10 @@
 #define NIC_MARK_FIRST		0xa5		/* interrupt lines that vm_dma.py looks for */
 #define NIC_MARK_LAST		0x5a
 
+#define NIC_ICR			0x00c0
+#define NIC_ICS			0x00c8
+#define NIC_IMS			0x00d0
+#define NIC_RX_IRQ		0x00000080U	/* a frame was received */
 #define NIC_RCTL		0x0100
 #define NIC_RCTL_EN		0x00000002U
 #define NIC_RDBAL		0x2800
@@ -37,21 +44,27 @@ struct nic {
 	uint32_t tail;			/* the first descriptor that it may not use */
 	int iommufd, cdev, memfd;
 	uint32_t devid, ioas, hwpt;
-	uint64_t config;		/* offset of the config space in cdev */
+	uint64_t iova;			/* of its memory; NIC_IOVA unless changed */
 	unsigned char *mem;		/* NIC_MEM_SIZE, what memfd is */
 	uint32_t *regs;
+	size_t regs_len;
 };
 
 int nic_find(struct nic *nic, int num);
 int nic_grab(struct nic *nic);
 int nic_memory(struct nic *nic);
+int nic_map(struct nic *nic);
 int nic_open(struct nic *nic);
+void nic_close(struct nic *nic);
+void nic_leave(struct nic *nic);
+int nic_fresh(int num, bool reset);
+int nic_adopt(struct nic *nic);
+int nic_msi(const struct nic *nic, int eventfd);
 int nic_start(struct nic *nic);
 int nic_tell(const struct nic *nic);
 uint32_t nic_frames(const struct nic *nic);
+int nic_quiet(const struct nic *nic);
 int nic_wait_frames(const struct nic *nic, uint32_t frames, int seconds);
-int nic_config_read(const struct nic *nic, unsigned int at, void *buf, size_t len);
-int nic_config_write(const struct nic *nic, unsigned int at, const void *buf, size_t len);
 uint32_t nic_read(const struct nic *nic, unsigned int reg);
 void nic_write(const struct nic *nic, unsigned int reg, uint32_t val);
 long nic_sysfs_config(const char *bdf, unsigned int at, unsigned int len);

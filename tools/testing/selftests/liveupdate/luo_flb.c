@@ -12,8 +12,8 @@
  *
  * On the debug kernel the handler is built in and asks early.
  *
- * vm-test: name=flb stages=3 debug-stages=2 mem=512 debug-mem=1024 smp=2 needs=test-handler \
- *          append="luo_test_handler.early=1"
+ * vm-test: name=flb stages=3 debug-stages=2 mem=512 debug-mem=1024 \
+ *          needs=test-handler append="luo_test_handler.early=1"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -442,8 +442,10 @@ static int next(int stage)
 	}
 	if (stage == 1)
 		ret = luo_ignore_record() ?: luo_kexec_load(NULL, stage + 1, NULL, 0);
-	if (ret || stage > 1)
-		return ret ?: luo_kexec_exec();
+	if (ret)
+		return ret;
+	if (stage > 1)
+		goto leave;
 
 	lt = lt_open();
 	ret = lt_rule(lt, 4, LUO_TEST_FREEZE, -EDOM, 0, 1);
@@ -452,6 +454,8 @@ static int next(int stage)
 	ret = luo_kexec_exec();
 	if (ret != -EDOM)
 		return ret;
+leave:
+	luo_gcov_save();
 	return luo_kexec_exec();
 }
 

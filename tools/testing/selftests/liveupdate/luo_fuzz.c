@@ -25,8 +25,8 @@
  * Where the kernel has kcov, operations that reach new code of live update are
  * remembered with what led to them, and done again with changes.
  *
- * vm-test: name=fuzz stages=3 debug-stages=2 mem=1024 smp=2 timeout=60 \
- *          kernels=plain,debug,kcsan
+ * vm-test: name=fuzz stages=3 debug-stages=2 mem=1024 timeout=60 \
+ *          kernels=plain,debug,kcsan append="hugepagesz=2M hugepages=40"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,6 +41,8 @@
 
 #include "luo_stages.h"
 #include "luo_fuzz_ops.h"
+#include "luo_fuzz_file_ops.h"
+#include "luo_fuzz_query_ops.h"
 
 #define EPISODE		400	/* operations from an empty state to the next */
 #define LATER_OPS	500	/* operations in the kernels after the first */
@@ -74,6 +76,11 @@ static const struct {
 	{ op_retrieve_fd, 8, "RETRIEVE_FD" },
 	{ op_finish, 2, "FINISH" },
 	{ op_get_name, 2, "GET_NAME" },
+	{ op_list_sessions, 1, "list of sessions" },
+	{ op_next_session, 1, "NEXT_SESSION" },
+	{ op_next_file, 6, "NEXT_FILE" },
+	{ op_unpreserve, 6, "UNPRESERVE_FILE" },
+	{ op_dry_run, 6, "DRY_RUN" },
 	{ op_unknown_ioctl, 2, "unknown ioctl" },
 	{ op_close_session, 3, "close of a session" },
 	{ op_copy_session, 3, "copy of a session fd" },
@@ -362,7 +369,7 @@ static bool setup(int device)
 
 static void say_what_was_done(void)
 {
-	char line[480];
+	char line[640];
 	int n = 0;
 
 	for (unsigned int i = 0; i < KINDS && n < (int)sizeof(line) - 40; i++)
@@ -433,7 +440,7 @@ LUO_TEST(stage1, the_judge_sees_a_wrong_byte)
 	model = calloc(1, sizeof(*model));
 	ASSERT_NE(NULL, model);
 	fz_model_init(model, 1);
-	ASSERT_TRUE(op_memfd((struct fz_op) { 0 }));
+	ASSERT_TRUE(op_memfd((struct fz_op) { .b = 1 }));
 	ASSERT_TRUE(op_write((struct fz_op) { .b = 4000 }));
 	ASSERT_TRUE(same_contents(0, object_fd(0)));
 	model->objects[0].shadow[3999] ^= 1;

@@ -45,6 +45,7 @@ enum { FZ_FREE, FZ_PRESERVED, FZ_INCOMING, FZ_RETRIEVED };
 struct fz_object {
 	uint8_t used;
 	uint8_t hold;
+	uint8_t huge;		/* its pages are */
 	uint8_t session;	/* unless hold is FZ_FREE */
 	uint32_t seals;
 	uint64_t token;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Guards: "lx-luo" of the kernel's gdb scripts prints sessions and files as they are,
- * of a live guest, outgoing and incoming.
+ * of a live guest, outgoing and incoming, and of a core of it.
  *
  * The host looks each time that the fdinfo of a session is read, see vm_gdb.py, which
  * also has what it must see.
  *
- * vm-test: name=gdb stages=2 mem=512 smp=1 kernels=plain needs=gdb append="nokaslr"
+ * vm-test: name=gdb stages=2 mem=512 kernels=plain needs=gdb append="nokaslr"
  */
 #define _GNU_SOURCE
 #include <unistd.h>

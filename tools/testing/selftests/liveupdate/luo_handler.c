@@ -8,7 +8,7 @@
  * A reboot over unfinished files is refused, and if it is wanted all the same, the
  * handlers are told first. Processes die in the middle of callbacks.
  *
- * vm-test: name=handler stages=3 mem=512 debug-mem=1024 smp=2 needs=test-handler \
+ * vm-test: name=handler stages=3 mem=512 debug-mem=1024 needs=test-handler \
  *          append="luo_kmemleak"
  */
 #define _GNU_SOURCE
@@ -63,6 +63,10 @@ static const char *file_log(int lt)
 	return buf;
 }
 
+/* How many files may be on the way, each because the one before asks for it */
+#define NESTING		8
+#define ROW		110
+
 static int make_object(int lt, int handler, uint64_t tag, uint64_t object)
 {
 	struct luo_test_file file = {
@@ -72,11 +76,18 @@ static int make_object(int lt, int handler, uint64_t tag, uint64_t object)
 	return lt_make(lt, &file);
 }
 
-static int make_dependent(int lt, int handler, uint64_t tag, int needs)
+static int preserve_asking(int lt, int session, int handler, uint64_t tag, uint64_t token)
 {
-	struct luo_test_file file = { .handler = handler, .needs = needs, .tag = tag };
+	struct luo_test_file file = {
+		.handler = handler, .flags = LUO_TEST_ASKS, .needs = -1, .tag = tag, .value = token,
+	};
+	int fd = lt_make(lt, &file), ret;
 
-	return lt_make(lt, &file);
+	if (fd < 0)
+		return fd;
+	ret = luo_preserve_fd(session, fd, tag);
+	close(fd);
+	return ret;
 }
 
 static int make_bare(int lt, int handler, uint64_t tag, uint64_t value)
@@ -86,15 +97,6 @@ static int make_bare(int lt, int handler, uint64_t tag, uint64_t value)
 	};
 
 	return lt_make(lt, &file);
-}
-
-static int sleep_in(int lt, uint64_t tag, int op, int ms, int error)
-{
-	struct luo_test_rule rule = {
-		.tag = tag, .op = op, .msleep = ms, .error = error, .times = 1,
-	};
-
-	return ioctl(lt, LUO_TEST_RULE, &rule) ? -errno : 0;
 }
 
 LUO_TEST(stage1, can_preserve_says_no)
@@ -155,7 +157,7 @@ LUO_TEST(stage1, file_that_is_needed_comes_first)
 {
 	int s = luo_create_session(self->dev, "s"), t = luo_create_session(self->dev, "t");
 	int base = make_object(self->lt, B, 1, 5), same = make_object(self->lt, B, 2, 5);
-	int f = make_dependent(self->lt, A, 3, base), g = make_dependent(self->lt, A, 4, same);
+	int f = lt_dependent(self->lt, A, 3, base), g = lt_dependent(self->lt, A, 4, same);
 
 	ASSERT_LE(0, s);
 	ASSERT_LE(0, t);
@@ -230,7 +232,7 @@ LUO_TEST(stage1, ioctl_waits_for_the_end_of_a_reboot)
 	ASSERT_LE(0, s);
 	ASSERT_EQ(0, luo_preserve_fd(s, f, 1));
 	ASSERT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
-	ASSERT_EQ(0, sleep_in(self->lt, 1, LUO_TEST_FREEZE, 1000, 0));
+	ASSERT_EQ(0, lt_sleep(self->lt, 1, LUO_TEST_FREEZE, 1000, 0));
 	ASSERT_EQ(0, lt_preserve(self->lt, s, A, 2, 0));
 	ASSERT_EQ(0, lt_rule(self->lt, 2, LUO_TEST_FREEZE, -EDOM, 0, 1));
 	pid = fork();
@@ -247,6 +249,85 @@ LUO_TEST(stage1, ioctl_waits_for_the_end_of_a_reboot)
 	EXPECT_EQ(0, luo_kexec_unload(0));
 }
 
+static pid_t start(int (*act)(int dev, int lt), int dev, int lt)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(act(dev, lt));
+	usleep(200 * 1000);
+	return pid;
+}
+
+static int act_create(int dev, int lt)
+{
+	return luo_create_session(dev, "killed") < 0;
+}
+
+static int act_reboot(int dev, int lt)
+{
+	return luo_kexec_exec() != -EDOM;
+}
+
+static int act_preserve_slowly(int dev, int lt)
+{
+	return lt_preserve(lt, luo_create_session(dev, "slow"), B, 3, 0) != 0;
+}
+
+static int act_hold(int dev, int lt)
+{
+	int s = luo_create_session(dev, "held");
+
+	if (s < 0 || lt_preserve(lt, s, B, 4, 0))
+		return 1;
+	pause();
+	return 0;
+}
+
+/*
+ * Who waits for a reboot, or reboot() itself for others, can be killed; and so can the
+ * holder of a session that is frozen, which is gone as soon as nothing is.
+ */
+LUO_TEST(stage1, killed_while_it_waits)
+{
+	int s = luo_create_session(self->dev, "s"), status;
+	pid_t pid, waits, holds;
+
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, lt_preserve(self->lt, s, A, 1, 0));
+	ASSERT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
+	ASSERT_EQ(0, lt_sleep(self->lt, 1, LUO_TEST_FREEZE, 1500, -EDOM));
+	holds = start(act_hold, self->dev, self->lt);
+	pid = start(act_reboot, self->dev, self->lt);
+	waits = start(act_create, self->dev, self->lt);
+	ASSERT_EQ(0, kill(waits, SIGKILL));
+	ASSERT_EQ(waits, waitpid(waits, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	ASSERT_EQ(0, kill(holds, SIGKILL));
+	ASSERT_EQ(holds, waitpid(holds, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	/* It did not have to wait for that. */
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	for (int i = 0; i < 50 && luo_create_session(self->dev, "held") < 0; i++)
+		usleep(100 * 1000);
+	EXPECT_STREQ("A 1 preserve 0\nB 4 preserve 0\nA 1 freeze -33\nB 4 unpreserve 0\n",
+		     file_log(self->lt));
+
+	ASSERT_EQ(0, lt_sleep(self->lt, 3, LUO_TEST_PRESERVE, 1500, 0));
+	pid = start(act_preserve_slowly, self->dev, self->lt);
+	waits = start(act_reboot, self->dev, self->lt);
+	ASSERT_EQ(0, kill(waits, SIGKILL));
+	ASSERT_EQ(waits, waitpid(waits, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_STREQ("B 3 preserve 0\nB 3 unpreserve 0\n", file_log(self->lt));
+	EXPECT_EQ(0, luo_kexec_unload(0));
+}
+
 /* A process that holds all there is of a session, killed in the middle of a callback. */
 static void killed_in(struct __test_metadata *_metadata, int lt, uint64_t tag, int op,
 		      void (*act)(int dev, int lt), int dev)
@@ -254,7 +335,7 @@ static void killed_in(struct __test_metadata *_metadata, int lt, uint64_t tag, i
 	int status;
 	pid_t pid;
 
-	ASSERT_EQ(0, sleep_in(lt, tag, op, 600, 0));
+	ASSERT_EQ(0, lt_sleep(lt, tag, op, 600, 0));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -309,8 +390,8 @@ LUO_TEST(stage1, leave)
 
 	s = leave_session(_metadata, self->dev, "needs");
 	f = lt_file(self->lt, B, 41, 410);
-	g = make_dependent(self->lt, A, 42, f);
-	h = make_dependent(self->lt, A, 43, g);
+	g = lt_dependent(self->lt, A, 42, f);
+	h = lt_dependent(self->lt, A, 43, g);
 	ASSERT_EQ(0, luo_preserve_fd(s, f, 41));
 	ASSERT_EQ(0, luo_preserve_fd(s, g, 42));
 	ASSERT_EQ(0, luo_preserve_fd(s, h, 43));
@@ -318,6 +399,20 @@ LUO_TEST(stage1, leave)
 	s = leave_session(_metadata, self->dev, "same");
 	f = make_object(self->lt, A, 45, 99);
 	ASSERT_EQ(0, luo_preserve_fd(s, f, 45));
+
+	/* In a circle, and for what is not there. */
+	s = leave_session(_metadata, self->dev, "circle");
+	ASSERT_EQ(0, preserve_asking(self->lt, s, A, 91, 92));
+	ASSERT_EQ(0, preserve_asking(self->lt, s, B, 92, 93));
+	ASSERT_EQ(0, preserve_asking(self->lt, s, A, 93, 91));
+	ASSERT_EQ(0, preserve_asking(self->lt, s, A, 94, 95));
+	ASSERT_EQ(0, lt_preserve(self->lt, s, A, 96, 960));
+
+	/* One by one in a row, which is longer than may be. */
+	s = leave_session(_metadata, self->dev, "row");
+	for (int tag = ROW; tag < ROW + NESTING; tag++)
+		ASSERT_EQ(0, preserve_asking(self->lt, s, A, tag, tag + 1));
+	ASSERT_EQ(0, lt_preserve(self->lt, s, A, ROW + NESTING, 1));
 
 	s = leave_session(_metadata, self->dev, "unfinished");
 	ASSERT_EQ(0, lt_preserve(self->lt, s, A, 51, 510));
@@ -332,6 +427,7 @@ LUO_TEST(stage2, retrieve_fails)
 {
 	static const int again[] = { -ENOMEM, -EINTR, -EAGAIN };
 	int s = luo_retrieve_session(self->dev, "errors");
+	struct liveupdate_session_next_file file = { .size = sizeof(file), .token = 32 };
 
 	ASSERT_LE(0, s);
 	for (int i = 0; i < 3; i++) {
@@ -352,6 +448,11 @@ LUO_TEST(stage2, retrieve_fails)
 	ASSERT_LE(0, s);
 	EXPECT_EQ(-EIO, luo_retrieve_fd(s, 32));
 	EXPECT_STREQ("A 32 retrieve -5\n", file_log(self->lt));
+	/* And told to those who ask for no descriptor. */
+	ASSERT_EQ(0, ioctl(s, LIVEUPDATE_SESSION_NEXT_FILE, &file));
+	EXPECT_EQ(32U, file.token);
+	EXPECT_EQ((uint32_t)LIVEUPDATE_FILE_FAILED, file.state);
+	EXPECT_EQ((uint32_t)EIO, file.error);
 
 	EXPECT_EQ(330, lt_value(luo_retrieve_fd(s, 33)));
 	EXPECT_EQ(340, lt_value(luo_retrieve_fd(s, 34)));
@@ -396,6 +497,35 @@ LUO_TEST(stage2, file_that_is_needed_is_retrieved_first)
 	EXPECT_EQ(410, lt_value(luo_retrieve_fd(s, 41)));
 	EXPECT_STREQ("", file_log(self->lt));
 	EXPECT_EQ(0, luo_finish(s));
+}
+
+LUO_TEST(stage2, files_that_ask_for_each_other)
+{
+	int s = luo_retrieve_session(self->dev, "circle");
+
+	ASSERT_LE(0, s);
+	EXPECT_EQ(-EDEADLK, luo_retrieve_fd(s, 91));
+	EXPECT_STREQ("A 93 retrieve -35\nB 92 retrieve -35\nA 91 retrieve -35\n",
+		     file_log(self->lt));
+	/* Nor is there another end to begin at. */
+	EXPECT_EQ(-EDEADLK, luo_retrieve_fd(s, 92));
+	EXPECT_EQ(-EDEADLK, luo_retrieve_fd(s, 93));
+	EXPECT_STREQ("", file_log(self->lt));
+	EXPECT_EQ(-ENOENT, luo_retrieve_fd(s, 94));
+	EXPECT_EQ(960, lt_value(luo_retrieve_fd(s, 96)));
+	EXPECT_EQ(0, luo_finish(s));
+}
+
+LUO_TEST(stage2, row_of_files_that_ask_for_the_next)
+{
+	int s = luo_retrieve_session(self->dev, "row");
+
+	ASSERT_LE(0, s);
+	EXPECT_EQ(-EDEADLK, luo_retrieve_fd(s, ROW));
+	/* Those that were not on the way are as they were. */
+	EXPECT_EQ(1, lt_value(luo_retrieve_fd(s, ROW + NESTING)));
+	EXPECT_EQ(0, luo_finish(s));
+	file_log(self->lt);
 }
 
 LUO_TEST(stage2, object_of_an_unfinished_file_is_taken)
@@ -459,9 +589,9 @@ LUO_TEST(stage2, reboot_over_unfinished_files)
 	t = luo_retrieve_session(self->dev, "never");
 	EXPECT_EQ(-ESTALE, luo_retrieve_fd(t, 61));
 
-	/* What is given up can be finished, and is not given up once more. */
+	/* What is given up can be finished, unasked, and is not given up once more. */
 	EXPECT_EQ(0, luo_finish(t));
-	EXPECT_STREQ("A 61 can_finish 1\nA 61 finish 0\n", file_log(self->lt));
+	EXPECT_STREQ("A 61 finish 0\n", file_log(self->lt));
 	ASSERT_EQ(0, lt_rule(self->lt, 81, LUO_TEST_FREEZE, -EDOM, 0, 1));
 	EXPECT_EQ(-EDOM, luo_kexec_exec());
 	EXPECT_STREQ("B 81 freeze -33\n", file_log(self->lt));

@@ -8,8 +8,8 @@
  * With UEFI the first kernel is started by its EFI stub; the next ones are not,
  * and still find the firmware's services.
  *
- * vm-test: name=high stages=3 mem=6144 smp=2 kernels=plain timeout=90
- * vm-test: name=efi stages=3 mem=5120 smp=2 kernels=plain timeout=120 append="luo_efi=1" \
+ * vm-test: name=high stages=3 mem=6144 kernels=plain timeout=90
+ * vm-test: name=efi stages=3 mem=5120 kernels=plain timeout=120 append="luo_efi=1" \
  *          qemu="-bios /usr/share/ovmf/OVMF.fd"
  */
 #define _GNU_SOURCE
@@ -22,7 +22,6 @@
 
 #define PAGES		8192UL
 #define LIMIT_PFN	(1ULL << 20)	/* 4 GiB */
-#define SCRATCH		"/sys/kernel/debug/kho/scratch"
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
@@ -69,12 +68,13 @@ static void leave(struct __test_metadata *_metadata, int s)
 		luo_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", files[i].thp);
 		m = luo_memfd_filled(files[i].name, 0, PAGES, i);
 		ASSERT_LE(0, m);
+		ASSERT_EQ(0, luo_preserve_fd(s, m, i));
+		/* Not before that: pages in scratch memory are moved when it is preserved. */
 		place[i] = place_of(m, &low);
 		/* Nearly all: the allocator takes what is below last. */
 		EXPECT_GT(PAGES / 8, low) {
 			TH_LOG("%s: %lu pages below 4 GiB", files[i].name, low);
 		}
-		ASSERT_EQ(0, luo_preserve_fd(s, m, i));
 		close(m);
 	}
 	luo_write_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "never");
@@ -98,20 +98,6 @@ static void arrive(struct __test_metadata *_metadata, int s)
 	ASSERT_EQ(0, luo_finish(s));
 }
 
-static bool in_scratch(unsigned long long start, unsigned long long end)
-{
-	FILE *f = fopen(SCRATCH, "r");
-	unsigned long long at, size;
-	bool found = false;
-
-	if (!f)
-		return false;
-	while (fscanf(f, "%llx %llx", &at, &size) == 2)
-		found |= at <= start && end < at + size;
-	fclose(f);
-	return found;
-}
-
 /* The kernel's own image: what /proc/iomem calls "Kernel code", "data" and "bss". */
 static void kernel_in_scratch(struct __test_metadata *_metadata)
 {
@@ -125,7 +111,7 @@ static void kernel_in_scratch(struct __test_metadata *_metadata)
 		if (sscanf(line, " %llx-%llx : Kernel %31s", &start, &end, what) != 3)
 			continue;
 		parts++;
-		EXPECT_TRUE(in_scratch(start, end)) {
+		EXPECT_TRUE(luo_in_scratch(start, end)) {
 			TH_LOG("kernel %s at %#llx-%#llx", what, start, end);
 		}
 		if (!strcmp(what, "code"))

@@ -9,7 +9,7 @@
  * preserved file there to be damaged. Nor do the pools count when scratch is sized
  * by use: there would be no room for twice as much.
  *
- * vm-test: name=hugepages stages=3 mem=4096 smp=2 kernels=plain timeout=90 \
+ * vm-test: name=hugepages stages=3 mem=4096 kernels=plain timeout=90 \
  *          append="hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=64"
  */
 #define _GNU_SOURCE

@@ -11,7 +11,7 @@
  *
  * With luo_break=byte one byte is changed after the content was computed.
  *
- * vm-test: name=hugetlb stages=3 mem=1024 smp=2 timeout=90 \
+ * vm-test: name=hugetlb stages=3 mem=1024 timeout=90 \
  *          append="hugepagesz=2M hugepages=24 hugetlb_free_vmemmap=on luo_kmemleak"
  * vm-test: name=hugetlb_numa stages=2 mem=1024 smp=2,sockets=2 timeout=90 kernels=plain \
  *          append="hugepagesz=2M hugepages=0:4,1:20 hugetlb_free_vmemmap=on luo_last=2" \
@@ -374,7 +374,7 @@ LUO_TEST(stage1, late_page_without_memory)
 		ASSERT_EQ(0, ftruncate(fd, 0));
 		ASSERT_EQ(0, ftruncate(fd, LUO_HUGE));
 	}
-	EXPECT_LT(1, inject_failures);
+	EXPECT_LT(0, inject_failures);
 	luo_note("a page fault failed %d times", inject_failures);
 }
 

@@ -12,7 +12,7 @@
  * The last jump goes through an image without a record, which counts as mainline:
  * that is said in the log, and so is that mainline gets one kind of seal wrong.
  *
- * vm-test: name=image stages=2 mem=1280 smp=2 kernels=plain timeout=60 \
+ * vm-test: name=image stages=2 mem=1280 kernels=plain timeout=60 \
  *          append="crashkernel=256M" \
  *          wants="the image has no record of what its kernel reads" \
  *          wants="F_SEAL_EXEC comes out of a mainline kernel"

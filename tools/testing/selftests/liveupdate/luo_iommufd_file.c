@@ -22,106 +22,11 @@
 #undef munmap
 #undef ioctl
 
-#define PAGES		8
+#include "luo_iommufd_file.h"
+
 #define MOCK_PAGE	(LUO_PAGE / 2)
-#define RW		(IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
 #define NOBODY		65534
 #define SHMEM_THP	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
-
-static struct luo_map_file map_cmd(unsigned int ioas, int fd, uint64_t start, uint64_t len)
-{
-	return (struct luo_map_file){
-		.size = sizeof(struct luo_map_file),
-		.flags = RW,
-		.ioas_id = ioas,
-		.fd = fd,
-		.start = start,
-		.length = len,
-	};
-}
-
-static int try_map(int iommu, struct luo_map_file cmd)
-{
-	return ioctl(iommu, LUO_MAP_FILE, &cmd) ? -errno : 0;
-}
-
-static int map_flags(int iommu, unsigned int ioas, int fd, uint64_t start, uint64_t len,
-		     uint32_t flags, uint64_t *iova)
-{
-	struct luo_map_file cmd = map_cmd(ioas, fd, start, len);
-
-	int ret;
-
-	cmd.flags = flags;
-	ret = ioctl(iommu, LUO_MAP_FILE, &cmd);
-	*iova = cmd.iova;
-	return ret ? -errno : 0;
-}
-
-static int map(int iommu, unsigned int ioas, int fd, uint64_t start, uint64_t len, uint64_t *iova)
-{
-	return map_flags(iommu, ioas, fd, start, len, RW, iova);
-}
-
-/* Does the domain have what a process sees at @va? */
-static int check_domain(int iommu, unsigned int hwpt, uint64_t iova, uint64_t len, void *va)
-{
-	struct iommu_test_cmd cmd = {
-		.size = sizeof(cmd),
-		.op = IOMMU_TEST_OP_MD_CHECK_MAP,
-		.id = hwpt,
-		.check_map = { .iova = iova, .length = len, .uptr = (uintptr_t)va },
-	};
-
-	return ioctl(iommu, IOMMU_TEST_CMD, &cmd) ? -errno : 0;
-}
-
-static int check_pins(int iommu, void *va, uint64_t len, unsigned int refs)
-{
-	struct iommu_test_cmd cmd = {
-		.size = sizeof(cmd),
-		.op = IOMMU_TEST_OP_MD_CHECK_REFS,
-		.check_refs = { .length = len, .uptr = (uintptr_t)va, .refs = refs },
-	};
-
-	return ioctl(iommu, IOMMU_TEST_CMD, &cmd) ? -errno : 0;
-}
-
-static int access_rw(int iommu, unsigned int access, uint64_t iova, void *buf, size_t len,
-		     unsigned int flags)
-{
-	struct iommu_test_cmd cmd = {
-		.size = sizeof(cmd),
-		.op = IOMMU_TEST_OP_ACCESS_RW,
-		.id = access,
-		.access_rw = {
-			.iova = iova, .length = len, .uptr = (uintptr_t)buf, .flags = flags,
-		},
-	};
-
-	return ioctl(iommu, IOMMU_TEST_CMD, &cmd) ? -errno : 0;
-}
-
-static long long read_vmstat(const char *field)
-{
-	char line[128], name[64];
-	long long val, got = -1;
-	FILE *f = fopen("/proc/vmstat", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%63s %lld", name, &val) == 2 && !strcmp(name, field))
-			got = val;
-	if (f)
-		fclose(f);
-	return got;
-}
-
-/* Pins that exist in the whole system */
-static long long pins(void)
-{
-	luo_write_file("/proc/sys/vm/stat_refresh", "1");
-	return read_vmstat("nr_foll_pin_acquired") - read_vmstat("nr_foll_pin_released");
-}
 
 static long long vm_pin_kb(void)
 {
@@ -130,78 +35,6 @@ static long long vm_pin_kb(void)
 	luo_read_file("/proc/self/status", buf, sizeof(buf) - 1);
 	at = strstr(buf, "VmPin:");
 	return at ? atoll(at + 6) : -1;
-}
-
-FIXTURE(file)
-{
-	int iommu, fd, session;
-	unsigned int ioas, hwpt, device, access;
-	size_t len, page;
-	char *mem;
-	long long pins;
-};
-
-FIXTURE_VARIANT(file)
-{
-	unsigned int memfd_flags;
-	int domains;
-};
-
-FIXTURE_VARIANT_ADD(file, shmem)
-{
-	.domains = 1,
-};
-
-FIXTURE_VARIANT_ADD(file, shmem_access_only)
-{
-	.domains = 0,
-};
-
-FIXTURE_VARIANT_ADD(file, hugetlb)
-{
-	.memfd_flags = MFD_HUGETLB,
-	.domains = 1,
-};
-
-FIXTURE_SETUP(file)
-{
-	bool huge = variant->memfd_flags & MFD_HUGETLB;
-	struct iommu_iova_range range = { MOCK_APERTURE_START, MOCK_APERTURE_LAST };
-	struct iommu_ioas_allow_iovas allow = {
-		.size = sizeof(allow),
-		.num_iovas = 1,
-		.allowed_iovas = (uintptr_t)&range,
-	};
-
-	self->pins = pins();
-	self->page = huge ? LUO_HUGE : LUO_PAGE;
-	self->len = PAGES * self->page;
-	self->iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, _test_ioctl_ioas_alloc(self->iommu, &self->ioas));
-	/* Also when there is no domain yet that says so */
-	allow.ioas_id = self->ioas;
-	ASSERT_EQ(0, ioctl(self->iommu, IOMMU_IOAS_ALLOW_IOVAS, &allow));
-	if (variant->domains)
-		ASSERT_EQ(0, _test_cmd_mock_domain(self->iommu, self->ioas, &self->device,
-						   &self->hwpt, NULL));
-	ASSERT_EQ(0, _test_cmd_create_access(self->iommu, self->ioas, &self->access, 0));
-	self->fd = memfd_create("file", MFD_CLOEXEC | MFD_ALLOW_SEALING | variant->memfd_flags);
-	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, ftruncate(self->fd, self->len));
-	self->mem = mmap(NULL, self->len, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
-	ASSERT_NE(MAP_FAILED, self->mem);
-}
-
-FIXTURE_TEARDOWN(file)
-{
-	ASSERT_EQ(0, _test_cmd_destroy_access(self->access));
-	close(self->iommu);
-	/* The last user is gone, and with it every pin */
-	EXPECT_EQ(self->pins, pins());
-	if (self->mem)
-		munmap(self->mem, self->len);
-	close(self->fd);
 }
 
 TEST_F(file, pages_and_pins)
@@ -216,7 +49,7 @@ TEST_F(file, pages_and_pins)
 		ASSERT_EQ(0, check_pins(self->iommu, self->mem, self->len, 1));
 	}
 	/* One for each small page, also of a huge one */
-	EXPECT_EQ(self->pins + (variant->domains ? small : 0), pins());
+	EXPECT_EQ(self->pins + (variant->domains ? small : 0), luo_pins());
 
 	/* From the middle of a page of the file to the middle of another */
 	ASSERT_EQ(0, map(self->iommu, self->ioas, self->fd, self->page + MOCK_PAGE,
@@ -224,7 +57,7 @@ TEST_F(file, pages_and_pins)
 	if (variant->domains) {
 		ASSERT_EQ(0, check_domain(self->iommu, self->hwpt, part, 3 * self->page,
 					  self->mem + self->page + MOCK_PAGE));
-		EXPECT_EQ(self->pins + small + 3 * self->page / LUO_PAGE + 1, pins());
+		EXPECT_EQ(self->pins + small + 3 * self->page / LUO_PAGE + 1, luo_pins());
 	}
 	EXPECT_EQ(LUO_OK, luo_verify(self->mem, 0, small, 1));
 }
@@ -299,7 +132,8 @@ TEST_F(file, access_pins)
 	first = cmd.access_pages.out_access_pages_id;
 	ASSERT_EQ(0, ioctl(self->iommu, IOMMU_TEST_CMD, &cmd));
 	EXPECT_EQ(0, check_pins(self->iommu, self->mem + self->page, 3 * self->page, 1));
-	EXPECT_EQ(self->pins + (variant->domains ? self->len : 3 * self->page) / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + (variant->domains ? self->len : 3 * self->page) / LUO_PAGE,
+		  luo_pins());
 	ASSERT_EQ(0, _test_cmd_destroy_access_pages(self->iommu, self->access, first));
 	ASSERT_EQ(0, _test_cmd_destroy_access_pages(self->iommu, self->access,
 						    cmd.access_pages.out_access_pages_id));
@@ -317,7 +151,7 @@ TEST_F(file, unmapped_whole_or_not_at_all)
 					     self->len - self->page, NULL));
 	EXPECT_EQ(ENOENT, errno);
 	EXPECT_EQ(0, _test_ioctl_ioas_unmap(self->iommu, self->ioas, iova, self->len, NULL));
-	EXPECT_EQ(self->pins, pins());
+	EXPECT_EQ(self->pins, luo_pins());
 	EXPECT_EQ(0, check_pins(self->iommu, self->mem, self->len, 0));
 }
 
@@ -500,7 +334,7 @@ TEST_F(file, memlock_limit)
 		EXPECT_EQ(0, WEXITSTATUS(status)) {
 			TH_LOG("rlimit mode %d", mode);
 		}
-		EXPECT_EQ(self->pins, pins());
+		EXPECT_EQ(self->pins, luo_pins());
 	}
 }
 
@@ -520,7 +354,7 @@ TEST_F(file, closed_after_mapping)
 	EXPECT_EQ(0, memcmp(buf, want, sizeof(buf)));
 	/* A domain that comes later finds the pages too */
 	EXPECT_EQ(0, _test_cmd_mock_domain(self->iommu, self->ioas, NULL, NULL, NULL));
-	EXPECT_LT(self->pins, pins());
+	EXPECT_LT(self->pins, luo_pins());
 }
 
 TEST_F(file, mapped_by_a_process_that_is_gone)
@@ -568,7 +402,7 @@ TEST_F(file, truncated_after_mapping)
 	} else {
 		EXPECT_EQ(-1, ret);
 		EXPECT_EQ(EINVAL, errno);
-		EXPECT_EQ(self->pins, pins());
+		EXPECT_EQ(self->pins, luo_pins());
 	}
 
 	/* Longer again: other pages now, none of which the first mapping has pinned */
@@ -603,11 +437,11 @@ TEST_F(file, copied_to_another_ioas)
 	ASSERT_EQ(0, ioctl(self->iommu, IOMMU_IOAS_COPY, &copy));
 	EXPECT_EQ(0, check_domain(self->iommu, hwpt, copy.dst_iova, self->len, self->mem));
 	/* Shared, not pinned again */
-	EXPECT_EQ(self->pins + self->len / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + self->len / LUO_PAGE, luo_pins());
 	ASSERT_EQ(0, _test_ioctl_ioas_unmap(self->iommu, self->ioas, copy.src_iova, self->len,
 					    NULL));
 	EXPECT_EQ(0, check_domain(self->iommu, hwpt, copy.dst_iova, self->len, self->mem));
-	EXPECT_EQ(self->pins + self->len / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + self->len / LUO_PAGE, luo_pins());
 }
 
 TEST_F(file, huge_pages_option_and_small_batches)
@@ -629,7 +463,7 @@ TEST_F(file, huge_pages_option_and_small_batches)
 	ASSERT_EQ(0, _test_cmd_mock_domain(self->iommu, self->ioas, &device, &hwpt, NULL));
 	EXPECT_EQ(0, check_domain(self->iommu, hwpt, iova, 3 * self->page, self->mem + self->page));
 	EXPECT_EQ(0, _test_ioctl_ioas_unmap(self->iommu, self->ioas, iova, 3 * self->page, NULL));
-	EXPECT_EQ(self->pins, pins());
+	EXPECT_EQ(self->pins, luo_pins());
 	ASSERT_EQ(0, _test_ioctl_set_temp_memory_limit(self->iommu, 65536));
 }
 
@@ -703,16 +537,16 @@ TEST_F(file, large_folios_of_shmem)
 
 	/* The end of the first, all of the second, a piece of the third */
 	ASSERT_EQ(0, map(self->iommu, self->ioas, fd, from, part, &iova));
-	EXPECT_EQ(self->pins + part / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + part / LUO_PAGE, luo_pins());
 	EXPECT_EQ(0, check_domain(self->iommu, self->hwpt, iova, part, mem + from));
 	/* In batches of a few pages */
 	ASSERT_EQ(0, _test_ioctl_set_temp_memory_limit(self->iommu, 128));
 	ASSERT_EQ(0, map(self->iommu, self->ioas, fd, from, part, &other));
 	ASSERT_EQ(0, _test_ioctl_set_temp_memory_limit(self->iommu, 65536));
-	EXPECT_EQ(self->pins + 2 * part / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + 2 * part / LUO_PAGE, luo_pins());
 	EXPECT_EQ(0, check_domain(self->iommu, self->hwpt, other, part, mem + from));
 	EXPECT_EQ(0, _test_ioctl_ioas_unmap(self->iommu, self->ioas, iova, part, NULL));
-	EXPECT_EQ(self->pins + part / LUO_PAGE, pins());
+	EXPECT_EQ(self->pins + part / LUO_PAGE, luo_pins());
 	EXPECT_EQ(LUO_OK, luo_verify(mem, 0, len / LUO_PAGE, 5));
 	munmap(mem, len);
 	close(fd);

@@ -7,7 +7,7 @@
  * and the crash kernel boots, has a vmcore, and knows of no session.
  *
  * The panic that is asked for, and what it prints, is no failure here:
- * vm-test: name=kdump stages=3 mem=1024 smp=2 kernels=plain timeout=90 \
+ * vm-test: name=kdump stages=3 mem=1024 kernels=plain timeout=90 \
  *          append="crashkernel=256M" allow="sysrq triggered crash" allow="Call Trace:"
  */
 #define _GNU_SOURCE

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guards: the KUnit suites that are built into the debug kernel pass at boot.
+ * Guards: the KUnit suites that are built into the debug kernel pass at boot, and a
+ * kho_scratch= that makes no sense is named in the log and changes nothing.
  *
  * vm-test: name=kunit stages=1 mem=1024 kernels=debug timeout=60 \
- *          append="-kunit.enable kunit.enable=1"
+ *          append="-kunit.enable kunit.enable=1 kho_scratch=0% kho_scratch=20001% \
+ *          kho_scratch=1M,2M kho_scratch=0,0,4M kho_scratch=,"
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -53,6 +55,20 @@ LUO_TEST(stage1, suites_pass)
 	EXPECT_EQ(0, bad);
 	/* The kernel log has the lines of suites that could not even start. */
 	EXPECT_EQ(0, luo_klog_has("] not ok "));
+}
+
+LUO_TEST(stage1, sizes_of_scratch_that_make_no_sense)
+{
+	static const char * const values[] = { "0%", "20001%", "1M,2M", "0,0,4M", "," };
+	char says[80];
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		snprintf(says, sizeof(says), "kho: kho_scratch=%s not understood, using 200%%",
+			 values[i]);
+		EXPECT_EQ(1, luo_klog_has(says)) {
+			TH_LOG("not said: %s", says);
+		}
+	}
 }
 
 int main(void)

@@ -6,7 +6,7 @@
  * are found again in another order. Under the instruction counter the last
  * ones must cost what the first ones did.
  *
- * vm-test: name=many stages=2 mem=1024 smp=2 timeout=120
+ * vm-test: name=many stages=2 mem=1024 timeout=120
  * vm-test: name=many_cost stages=2 mem=1024 kernels=plain timeout=300 icount=1 append="luo_cost"
  */
 #define _GNU_SOURCE

@@ -11,14 +11,14 @@
  * seal too few is set: the checks of these cases have to fail then, and only
  * they.
  *
- * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 smp=2 timeout=120 \
+ * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 timeout=120 \
  *          append="luo_kmemleak"
  * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 \
  *          kernels=plain \
  *          qemu="-object memory-backend-ram,id=n0,size=1G \
  *                -object memory-backend-ram,id=n1,size=1G \
  *                -numa node,memdev=n0,cpus=0 -numa node,memdev=n1,cpus=1"
- * vm-test: name=memfd_scratch stages=3 mem=2048 smp=2 timeout=120 kernels=plain \
+ * vm-test: name=memfd_scratch stages=3 mem=2048 timeout=120 kernels=plain \
  *          append="kho_scratch=64M,128M,64M nokaslr"
  * vm-test: name=memfd_broken_byte stages=2 mem=2048 kernels=plain \
  *          append="luo_break=byte" expect=stage2.pages_4k

@@ -6,7 +6,8 @@
  * Every allocation on the way is made to fail once, for write(2), for a page fault
  * and for userfaultfd.
  *
- * vm-test: name=memfd_fail stages=2 kernels=debug mem=2048 smp=2 timeout=60 append="luo_kmemleak"
+ * vm-test: name=memfd_fail stages=2 kernels=debug mem=2048 timeout=60 \
+ *          append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>

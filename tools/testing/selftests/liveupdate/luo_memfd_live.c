@@ -4,9 +4,11 @@
  * meanwhile either reaches the next kernel or is refused, nothing in between.
  *
  * Stage 1 preserves and goes on using the file in every way in which a folio can
- * enter its page cache, leave it or change; stage 2 compares.
+ * enter its page cache, leave it or change; stage 2 compares. There is so much
+ * scratch that new files lie in it and are to be moved.
  *
- * vm-test: name=memfd_live stages=2 mem=2048 smp=4 timeout=180 disk=96 append="luo_kmemleak"
+ * vm-test: name=memfd_live stages=2 mem=2048 smp=4 debug-smp=2 timeout=180 disk=96 \
+ *          append="nokaslr kho_scratch=32M,1000M,32M"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "luo_stages.h"
@@ -290,8 +293,10 @@ LUO_TEST(stage2, large_folio_fallocated_and_written_later)
 /* ---- at the same time ---- */
 
 #define RACE_THREADS	4
-#define RACE_PAGES	8192
-#define RACE_ROUNDS	20
+#define RACE_ROUNDS	(luo_debug_kernel() ? 2 : 4)
+
+/* Found out once, because the racers need it all the time. */
+static unsigned long race_pages;
 
 struct race {
 	int fd;
@@ -313,8 +318,8 @@ static void *racer_main(void *arg)
 
 	while (!r->go)
 		;
-	for (int i = 0; i < RACE_PAGES / RACE_THREADS && !r->stop; i++) {
-		uint64_t page = (i * 1237ULL) % (RACE_PAGES / RACE_THREADS) * RACE_THREADS + me->nr;
+	for (int i = 0; i < race_pages / RACE_THREADS && !r->stop; i++) {
+		uint64_t page = (i * 1237ULL) % (race_pages / RACE_THREADS) * RACE_THREADS + me->nr;
 
 		if (i % 2)
 			luo_fill(r->map + page * LUO_PAGE, page, 1, 7);
@@ -326,7 +331,7 @@ static void *racer_main(void *arg)
 
 static long race(struct __test_metadata *_metadata, int fd, int session, useconds_t delay)
 {
-	struct race r = { .fd = fd, .map = map_fd(fd, RACE_PAGES) };
+	struct race r = { .fd = fd, .map = map_fd(fd, race_pages) };
 	struct racer racers[RACE_THREADS];
 	pthread_t threads[RACE_THREADS];
 	long bad = 0;
@@ -344,36 +349,39 @@ static long race(struct __test_metadata *_metadata, int fd, int session, usecond
 		pthread_join(threads[i], &ret);
 		bad += (long)ret;
 	}
-	munmap(r.map, RACE_PAGES * LUO_PAGE);
+	munmap(r.map, race_pages * LUO_PAGE);
 	return bad;
 }
 
 LUO_TEST(stage1, filled_while_it_is_being_preserved)
 {
 	char name[16];
+	long bad;
 
 	/* Given up again: everything is still there. */
 	for (int i = 0; i < RACE_ROUNDS; i++) {
 		int s = luo_create_session(self->dev, "race");
-		int fd = luo_memfd("race", 0, RACE_PAGES * LUO_PAGE);
+		int fd = luo_memfd("race", 0, race_pages * LUO_PAGE);
 
 		ASSERT_EQ(0, race(_metadata, fd, s, i * 500));
 		close(s);
-		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, RACE_PAGES, 7));
+		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, race_pages, 7));
 		ASSERT_EQ(0, ftruncate(fd, 0));
 		close(fd);
 	}
 	/* Carried over, with large folios in every other file. */
 	for (int i = 0; i < 4; i++) {
-		int fd = luo_memfd("race", 0, RACE_PAGES * LUO_PAGE), s;
+		int fd = luo_memfd("race", 0, race_pages * LUO_PAGE), s;
 
 		snprintf(name, sizeof(name), "race%d", i);
 		s = luo_create_session(self->dev, name);
 		ASSERT_EQ(0, luo_write_file(SHMEM_THP, i % 2 ? "always" : "never"));
-		ASSERT_EQ(0, race(_metadata, fd, s, i * 2000));
+		bad = race(_metadata, fd, s, i * 2000);
+		/* Back first, for the cases that follow. */
+		ASSERT_EQ(0, luo_write_file(SHMEM_THP, "never"));
+		ASSERT_EQ(0, bad);
 		ASSERT_EQ(0, luo_keep(s));
 	}
-	ASSERT_EQ(0, luo_write_file(SHMEM_THP, "never"));
 }
 
 LUO_TEST(stage2, filled_while_it_is_being_preserved)
@@ -385,15 +393,108 @@ LUO_TEST(stage2, filled_while_it_is_being_preserved)
 
 		snprintf(name, sizeof(name), "race%d", i);
 		fd = retrieve(_metadata, self->dev, name);
-		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, RACE_PAGES, 7));
-		EXPECT_EQ(RACE_PAGES * 8LL, luo_blocks(fd));
+		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, 0, race_pages, 7));
+		EXPECT_EQ(race_pages * 8LL, luo_blocks(fd));
 		close(fd);
 	}
 }
 
+/* ---- held by others ---- */
+
+#define HELD_PAGES	8	/* fewer than a pipe takes */
+#define HELD_US		300000	/* many times what the first tries take */
+#define CANNOT_MOVE	"folios cannot be moved out of movable memory"
+
+struct held {
+	int fd;
+	int pipe[2];
+};
+
+/* A file, and a pipe that has references on its pages. */
+static struct held hold_pages(struct __test_metadata *_metadata, uint64_t seed)
+{
+	struct held h = { .fd = luo_memfd_in_scratch("held", HELD_PAGES, seed) };
+	struct iovec vec = { map_fd(h.fd, HELD_PAGES), HELD_PAGES * LUO_PAGE };
+
+	EXPECT_LE(0, h.fd);
+	EXPECT_NE(MAP_FAILED, vec.iov_base);
+	EXPECT_EQ(LUO_OK, luo_verify(vec.iov_base, 0, HELD_PAGES, seed));
+	EXPECT_EQ(0, pipe(h.pipe));
+	EXPECT_EQ((ssize_t)vec.iov_len, vmsplice(h.pipe[1], &vec, 1, 0));
+	munmap(vec.iov_base, vec.iov_len);
+	return h;
+}
+
+static void let_go(struct held *h)
+{
+	close(h->pipe[0]);
+	close(h->pipe[1]);
+}
+
+static void *let_go_soon(void *arg)
+{
+	usleep(HELD_US);
+	let_go(arg);
+	return NULL;
+}
+
+LUO_TEST(stage1, held_for_a_moment)
+{
+	struct held h = hold_pages(_metadata, 13);
+	int s = luo_create_session(self->dev, "moment");
+	uint64_t start = luo_now_ns();
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, let_go_soon, &h));
+	ASSERT_EQ(0, luo_preserve_fd(s, h.fd, 1));
+	/* It was in the way. */
+	EXPECT_LE(HELD_US * 1000ULL, luo_now_ns() - start);
+	pthread_join(thread, NULL);
+	ASSERT_EQ(0, luo_keep(s));
+}
+
+LUO_TEST(stage2, held_for_a_moment)
+{
+	ASSERT_EQ(LUO_OK, luo_verify_fd(retrieve(_metadata, self->dev, "moment"), 0,
+					HELD_PAGES, 13));
+}
+
+LUO_TEST(stage1, held_for_good)
+{
+	struct held h = hold_pages(_metadata, 14);
+	int s = luo_create_session(self->dev, "good"), status, before;
+	pid_t pid;
+
+	/* Who is killed does not wait to the end. */
+	before = luo_klog_has(CANNOT_MOVE);
+	pid = fork();
+	if (!pid)
+		_exit(luo_preserve_fd(s, h.fd, 1) != 0);
+	usleep(100000);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(before, luo_klog_has(CANNOT_MOVE));
+
+	EXPECT_EQ(-EBUSY, luo_preserve_fd(s, h.fd, 1));
+	EXPECT_EQ(before + 1, luo_klog_has(CANNOT_MOVE));
+	/* Nothing is left of either. */
+	ASSERT_EQ(0, ftruncate(h.fd, 2 * HELD_PAGES * LUO_PAGE));
+	ASSERT_EQ(0, ftruncate(h.fd, HELD_PAGES * LUO_PAGE));
+	let_go(&h);
+	ASSERT_EQ(0, luo_preserve_fd(s, h.fd, 1));
+	ASSERT_EQ(0, luo_keep(s));
+}
+
+LUO_TEST(stage2, held_for_good)
+{
+	ASSERT_EQ(LUO_OK, luo_verify_fd(retrieve(_metadata, self->dev, "good"), 0,
+					HELD_PAGES, 14));
+}
+
 /* ---- retrieving, interrupted ---- */
 
-#define KILL_PAGES	40000
+#define KILL_PAGES	(luo_debug_kernel() ? 8000 : 20000)
 
 LUO_TEST(stage1, killed_while_it_retrieves)
 {
@@ -430,10 +531,13 @@ LUO_TEST(stage2, killed_while_it_retrieves)
 
 /* ---- never retrieved ---- */
 
+/* More than what else comes and goes */
+#define UNWANTED_PAGES	20000
+
 LUO_TEST(stage1, finish_frees_what_was_not_retrieved)
 {
 	int s = preserve(_metadata, self->dev, "unwanted",
-			 luo_memfd_filled("unwanted", 0, KILL_PAGES, 9));
+			 luo_memfd_filled("unwanted", 0, UNWANTED_PAGES, 9));
 
 	ASSERT_EQ(0, luo_keep(s));
 }
@@ -441,13 +545,13 @@ LUO_TEST(stage1, finish_frees_what_was_not_retrieved)
 LUO_TEST(stage2, finish_frees_what_was_not_retrieved)
 {
 	int s = luo_retrieve_session(self->dev, "unwanted");
-	long long before = luo_meminfo_kb("MemFree"), total = luo_meminfo_kb("MemTotal");
+	long long before = luo_free_kb(), total = luo_meminfo_kb("MemTotal");
 
 	ASSERT_LE(0, s);
 	ASSERT_EQ(0, luo_finish(s));
 	close(s);
-	EXPECT_LT(KILL_PAGES * 4LL * 9 / 10, luo_meminfo_kb("MemFree") - before);
-	EXPECT_LT(KILL_PAGES * 4LL * 9 / 10, luo_meminfo_kb("MemTotal") - total);
+	EXPECT_LT(UNWANTED_PAGES * 4LL * 9 / 10, luo_free_kb() - before);
+	EXPECT_LT(UNWANTED_PAGES * 4LL * 9 / 10, luo_meminfo_kb("MemTotal") - total);
 }
 
 /* ---- limits ---- */
@@ -588,5 +692,6 @@ int main(void)
 {
 	const struct luo_stages stages = { .last = 2, .before = before };
 
+	race_pages = luo_debug_kernel() ? 2048 : 4096;
 	return luo_stages_main(&stages);
 }

@@ -6,7 +6,7 @@
  * same, mainline 7.3 takes 465 instructions a page of 4 KiB to preserve, 1,409 to
  * retrieve; in folios of 2 MiB, 850 and 13.
  *
- * vm-test: name=memfd_perf stages=2 mem=2048 smp=1 kernels=plain icount=1 timeout=300 \
+ * vm-test: name=memfd_perf stages=2 mem=2048 kernels=plain icount=1 timeout=300 \
  *          append="-ignore_loglevel loglevel=5"
  */
 #define _GNU_SOURCE

@@ -7,9 +7,9 @@
  * memory alone, hands nothing on and works; the one after it starts afresh. As
  * that loses what is preserved, it is refused unless a sysctl says otherwise.
  *
- * vm-test: name=next_other stages=3 mem=2048 smp=2 needs=other kernels=plain timeout=300 \
+ * vm-test: name=next_other stages=3 mem=2048 needs=other kernels=plain timeout=300 \
  *          append="luo_way=other"
- * vm-test: name=next_off stages=6 mem=768 smp=2 kernels=plain timeout=120 append="luo_way=off"
+ * vm-test: name=next_off stages=6 mem=768 kernels=plain timeout=120 append="luo_way=off"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -9,6 +9,8 @@
  * device like any other.  The host sees all writes that reach the hardware between
  * two marks, writes to the neighbour's interrupt line, see vm_dma.py.
  *
+ * An image whose command line would have it stopped, or its IOMMU, is refused.
+ *
  * The device stands still; that its DMA runs on is another test's business.
  *
  * vm-test: name=pci stages=2 mem=3072 kernels=plain timeout=90 dma=quiet,none
@@ -24,6 +26,7 @@
 #include "luo_stages.h"
 
 #define SYS		"/sys/bus/pci/devices/"
+#define STOPPED		"would be stopped, the next kernel comes up with "
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
@@ -119,6 +122,25 @@ LUO_TEST(stage1, unpreserved_when_the_session_goes)
 	}
 }
 
+/* What fitted when it was loaded: reboot() looks again. */
+LUO_TEST(stage1, an_image_is_refused_by_reboot_too)
+{
+	int s, fd;
+	struct nic nic;
+
+	ASSERT_EQ(0, luo_kexec_load(NULL, 2, "pci=realloc", 0));
+	s = luo_create_session(self->dev, "late");
+	ASSERT_LE(0, s);
+	ASSERT_EQ(0, nic_find(&nic, 0));
+	fd = nic_device_file(nic.bdf);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, luo_preserve_fd(s, fd, 1));
+	EXPECT_EQ(-EPROTONOSUPPORT, luo_kexec_exec());
+	EXPECT_EQ(1, luo_klog_has("session 'late': token 0x1: luo-pci-test-v1: its device would"));
+	EXPECT_LE(1, luo_klog_has(STOPPED "pci=realloc"));
+	EXPECT_EQ(0, luo_kexec_unload(0));
+}
+
 LUO_TEST(stage1, preserve)
 {
 	uint16_t cmd = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
@@ -133,6 +155,35 @@ LUO_TEST(stage1, preserve)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, luo_preserve_fd(s, fd, 1));
 	ASSERT_EQ(0, luo_keep(s));
+}
+
+LUO_TEST(stage1, images_that_would_stop_it_are_refused)
+{
+	static const struct {
+		const char *words;
+		const char *line;
+	} cases[] = {
+		{ "kho=off", "would be lost, the next kernel comes up with kho=off" },
+		{ "liveupdate=off", "would be lost, the next kernel comes up with liveupdate=off" },
+		{ "intel_iommu=off", STOPPED "intel_iommu=off" },
+		{ "iommu=off", STOPPED "iommu=off" },
+		{ "pci=noaer,assign-busses", STOPPED "pci=assign-busses" },
+		{ "pci=realloc", STOPPED "pci=realloc" },
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		int before = luo_klog_has(cases[i].line);
+
+		EXPECT_EQ(-EPROTONOSUPPORT, luo_kexec_load(NULL, 2, cases[i].words, 0)) {
+			TH_LOG("%s", cases[i].words);
+		}
+		EXPECT_LT(before, luo_klog_has(cases[i].line)) {
+			TH_LOG("%s", cases[i].words);
+		}
+	}
+	/* The last word counts. */
+	EXPECT_EQ(0, luo_kexec_load(NULL, 2, "intel_iommu=off intel_iommu=on pci=realloc=off", 0));
+	EXPECT_EQ(0, luo_kexec_unload(0));
 }
 
 LUO_TEST(stage2, as_it_was)
@@ -165,6 +216,9 @@ LUO_TEST(stage2, no_driver_takes_it)
 	snprintf(path, sizeof(path), SYS "%s/power/runtime_status", nic.bdf);
 	ASSERT_LE(0, luo_read_file(path, status, sizeof(status)));
 	EXPECT_EQ(0, strncmp(status, "active", 6));
+	/* But it has a user already, whoever that will be. */
+	EXPECT_EQ(-EBUSY, nic_open(&nic));
+	EXPECT_EQ(-EBUSY, nic.cdev);
 	EXPECT_EQ(0, luo_klog_has("not written to"));
 }
 
@@ -213,6 +267,9 @@ LUO_TEST(stage2, retrieve_and_finish)
 	EXPECT_EQ(0, luo_preserve_fd(other, fd, 1));
 	close(other);
 	close(fd);
+	nic.cdev = -1;
+	ASSERT_EQ(0, nic_memory(&nic));
+	EXPECT_EQ(0, nic_open(&nic));
 }
 
 LUO_TEST(stage2, then_an_ordinary_device)

@@ -4,7 +4,7 @@
  * a dry run tells the truth and changes nothing, and one file can be taken out of
  * a session.
  *
- * vm-test: name=query stages=2 mem=1024 smp=2 needs=test-handler append="luo_kmemleak"
+ * vm-test: name=query stages=2 mem=1024 needs=test-handler append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -6,8 +6,8 @@
  * next kernel gets at them as soon as the module is loaded, and not before, which
  * loses nothing. The module cannot go while its files are in a session.
  *
- * vm-test: name=sample stages=3 debug-stages=2 mem=768 debug-mem=1024 smp=2 timeout=60 \
- *          modules=samples/liveupdate/luo_sample
+ * vm-test: name=sample stages=3 debug-stages=2 mem=768 debug-mem=1024 \
+ *          timeout=60 modules=samples/liveupdate/luo_sample
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -59,7 +59,6 @@ static int luo_stages_main(const struct luo_stages *stages)
 	if (ret || stage >= last)
 		return ret;
 
-	luo_gcov_save();
 	ret = stages->next ? stages->next(stage) : luo_kexec_next(NULL, NULL);
 	printf("# no way from stage %d to the next: %d\n", stage, ret);
 	return 1;

@@ -9,7 +9,7 @@
  * "@", which systemd-shutdown leaves alone. The next kernel comes up as the
  * first did, and the session is there.
  *
- * vm-test: name=systemd stages=2 mem=1024 smp=2 kernels=plain needs=debian timeout=180 \
+ * vm-test: name=systemd stages=2 mem=1024 kernels=plain needs=debian timeout=180 \
  *          append="systemd.show_status=no systemd.getty_auto=no"
  */
 #define _GNU_SOURCE

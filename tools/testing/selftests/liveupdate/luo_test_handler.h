@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The test handler, lib/tests/luo_test_handler.c, for test programs.
+ * The test handler, lib/tests/luo_test_main.c, for test programs.
  *
  * Wrappers return a value >= 0 or a negative errno.
  */
@@ -65,6 +65,24 @@ static inline int lt_file(int lt, int handler, uint64_t tag, uint64_t value)
 	return lt_make(lt, &file);
 }
 
+/* A file with a vmalloc area. */
+static inline int lt_area(int lt, uint64_t tag, unsigned long pages)
+{
+	struct luo_test_file file = {
+		.flags = LUO_TEST_AREA, .needs = -1, .tag = tag, .value = pages,
+	};
+
+	return lt_make(lt, &file);
+}
+
+/* A file that needs another one, which must be preserved before it. */
+static inline int lt_dependent(int lt, int handler, uint64_t tag, int needs)
+{
+	struct luo_test_file file = { .handler = handler, .needs = needs, .tag = tag };
+
+	return lt_make(lt, &file);
+}
+
 /* Preserve a new file and keep no descriptor of it. */
 static inline int lt_preserve(int lt, int session, int handler, uint64_t tag, uint64_t value)
 {
@@ -99,6 +117,16 @@ static inline int lt_rule(int lt, uint64_t tag, int op, int error, int skip, int
 {
 	struct luo_test_rule rule = {
 		.tag = tag, .op = op, .error = error, .skip = skip, .times = times,
+	};
+
+	return ioctl(lt, LUO_TEST_RULE, &rule) ? -errno : 0;
+}
+
+/* Once, before the callback does something or fails. */
+static inline int lt_sleep(int lt, uint64_t tag, int op, int ms, int error)
+{
+	struct luo_test_rule rule = {
+		.tag = tag, .op = op, .msleep = ms, .error = error, .times = 1,
 	};
 
 	return ioctl(lt, LUO_TEST_RULE, &rule) ? -errno : 0;

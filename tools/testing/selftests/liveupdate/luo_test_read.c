@@ -98,6 +98,43 @@ long long luo_meminfo_kb(const char *field)
 	return -1;
 }
 
+/* Does a range of physical addresses, both ends included, lie in scratch memory? */
+int luo_in_scratch(unsigned long long start, unsigned long long end)
+{
+	FILE *f = fopen("/sys/kernel/debug/kho/scratch", "r");
+	unsigned long long at, size;
+	int found = 0;
+
+	if (!f)
+		return 0;
+	while (fscanf(f, "%llx %llx", &at, &size) == 2)
+		found |= at <= start && end < at + size;
+	fclose(f);
+	return found;
+}
+
+/* KiB of free pages, those that the CPUs keep at hand included, which are many MiB. */
+long long luo_free_kb(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	long long kb = luo_meminfo_kb("MemFree"), pages;
+	bool of_cpus = false;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		/* "Node 0, zone Normal", its numbers; then "pagesets", "cpu: 0", "count: 12" */
+		if (!strncmp(line, "Node", 4))
+			of_cpus = false;
+		else if (strstr(line, "pagesets"))
+			of_cpus = true;
+		else if (of_cpus && sscanf(line, " count: %lld", &pages) == 1)
+			kb += pages * 4;
+	}
+	if (f)
+		fclose(f);
+	return kb;
+}
+
 /* How many lines of the kernel log contain needle. */
 int luo_klog_has(const char *needle)
 {
@@ -204,6 +241,28 @@ long luo_slab_active(const char *cache)
 	}
 	fclose(f);
 	return found;
+}
+
+/* Pins that exist in the whole system, as FOLL_PIN counts them. */
+long long luo_pins(void)
+{
+	char line[128], name[64];
+	long long val, got = 0;
+	FILE *f;
+
+	luo_write_file("/proc/sys/vm/stat_refresh", "1");
+	f = fopen("/proc/vmstat", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %lld", name, &val) != 2)
+			continue;
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			got += val;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			got -= val;
+	}
+	if (f)
+		fclose(f);
+	return got;
 }
 
 /* A figure for the reader of the log; the runner repeats it after the result. */

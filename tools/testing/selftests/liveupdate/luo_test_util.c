@@ -238,6 +238,28 @@ int luo_memfd_filled(const char *name, unsigned int flags, uint64_t pages, uint6
 	return fd;
 }
 
+/*
+ * The same in scratch memory, which has to be nearly all that is free: one of the next few
+ * files lies there then. A CPU may have other pages at hand, which stay in use.
+ */
+int luo_memfd_in_scratch(const char *name, size_t pages, uint64_t seed)
+{
+	for (int i = 0; i < 1000; i++) {
+		int fd = luo_memfd_filled(name, 0, pages, seed);
+		uint64_t at;
+		char *map;
+
+		map = mmap(NULL, LUO_PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+		if (map == MAP_FAILED)
+			return -errno;
+		at = luo_pfn_of(map) * LUO_PAGE;
+		munmap(map, LUO_PAGE);
+		if (luo_in_scratch(at, at + LUO_PAGE - 1))
+			return fd;
+	}
+	return -ENOENT;
+}
+
 long long luo_blocks(int fd)
 {
 	struct stat st;

@@ -66,6 +66,7 @@ long luo_verify(const void *mem, uint64_t first_page, uint64_t pages, uint64_t s
 int luo_fill_fd(int fd, uint64_t first_page, uint64_t pages, uint64_t seed);
 long luo_verify_fd(int fd, uint64_t first_page, uint64_t pages, uint64_t seed);
 int luo_memfd_filled(const char *name, unsigned int flags, uint64_t pages, uint64_t seed);
+int luo_memfd_in_scratch(const char *name, size_t pages, uint64_t seed);
 long luo_verify_zero_fd(int fd, uint64_t first_page, uint64_t pages);
 long long luo_blocks(int fd);
 long long luo_size(int fd);
@@ -106,6 +107,8 @@ int luo_recv_fd(int sock);
 uint64_t luo_tsc(void);
 uint64_t luo_now_ns(void);
 long long luo_meminfo_kb(const char *field);
+int luo_in_scratch(unsigned long long start, unsigned long long end);
+long long luo_free_kb(void);
 long long luo_file_num(const char *path);
 int luo_write_file(const char *path, const char *val);
 ssize_t luo_read_file(const char *path, char *buf, size_t len);
@@ -116,6 +119,7 @@ uint64_t luo_kpageflags(uint64_t pfn);
 bool luo_kmemleak_available(void);
 long luo_kmemleak_scan(void);
 long luo_slab_active(const char *cache);
+long long luo_pins(void);
 void luo_note(const char *fmt, ...) __printf(1, 2);
 
 extern char luo_init_tsc_env[32];
@@ -127,7 +131,7 @@ uint64_t luo_init_tsc(void);
  */
 struct luo_stages {
 	int last;
-	int (*next)(int stage);		/* NULL: luo_kexec_next(NULL, NULL) */
+	int (*next)(int stage);		/* NULL: luo_kexec_next(NULL, NULL); saves counters */
 	void (*before)(int stage);	/* optional, runs before the tests */
 };
 

@@ -6,7 +6,7 @@
  * result, in the order in which they happen. What is traced right before a kexec is
  * read from a ring buffer that the next kernel still has.
  *
- * vm-test: name=trace stages=2 mem=1024 smp=1 needs=test-handler \
+ * vm-test: name=trace stages=2 mem=1024 needs=test-handler \
  *          append="reserve_mem=2M:4096:luotrace trace_instance=past^traceoff@luotrace"
  */
 #define _GNU_SOURCE

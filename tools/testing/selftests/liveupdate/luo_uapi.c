@@ -8,7 +8,7 @@
  * done afterwards, and nothing leaks: the whole of it is repeated while slab
  * counts are watched.
  *
- * vm-test: name=uapi mem=1024 smp=2 append="luo_kmemleak"
+ * vm-test: name=uapi mem=1024 append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -56,6 +56,10 @@ static const struct call calls[] = {
 	  sizeof(struct liveupdate_session_dry_run), true, 0 },
 	{ "unpreserve", LIVEUPDATE_SESSION_UNPRESERVE_FILE,
 	  sizeof(struct liveupdate_session_unpreserve_file), true, 0 },
+	{ "policy", LIVEUPDATE_SESSION_SET_DEVICE_POLICY,
+	  sizeof(struct liveupdate_session_set_device_policy), true, 0 },
+	{ "fence", LIVEUPDATE_SESSION_FENCE,
+	  sizeof(struct liveupdate_session_fence), true, EINVAL },
 };
 
 /* Declares c. */
@@ -73,6 +77,8 @@ union any {
 	struct liveupdate_session_next_file next_file;
 	struct liveupdate_session_dry_run dry_run;
 	struct liveupdate_session_unpreserve_file unpreserve;
+	struct liveupdate_session_set_device_policy policy;
+	struct liveupdate_session_fence fence;
 	uint8_t raw[2 * LUO_PAGE];
 };
 
@@ -106,6 +112,9 @@ static void good(const struct call *c, union any *arg, const struct ctx *ctx)
 		break;
 	case LIVEUPDATE_SESSION_DRY_RUN:
 		arg->dry_run.fd = ctx->spare;
+		break;
+	case LIVEUPDATE_SESSION_SET_DEVICE_POLICY:
+		arg->policy.policy = LIVEUPDATE_DEVICE_FENCE_ON_CLOSE;
 		break;
 	default:
 		break;
@@ -313,7 +322,7 @@ LUO_TEST(stage1, unknown_commands_are_enotty)
 		EXPECT_EQ(ENOTTY, errno);
 	}
 	for (int nr = 0x44; nr < 0x100; nr++) {
-		if (nr >= LIVEUPDATE_CMD_SESSION_NEXT_FILE && nr <= LIVEUPDATE_CMD_SESSION_DRY_RUN)
+		if (nr >= LIVEUPDATE_CMD_SESSION_NEXT_FILE && nr <= LIVEUPDATE_CMD_SESSION_FENCE)
 			continue;
 		EXPECT_EQ(-1, ioctl(ctx.session, _IO(LIVEUPDATE_IOCTL_TYPE, nr), &arg));
 		EXPECT_EQ(ENOTTY, errno);
@@ -414,46 +423,62 @@ static int slabs_read(struct slab *slabs, int max)
 /* With KASAN a round takes ten times as long. */
 #define ROUNDS	(luo_debug_kernel() ? 100 : 400)
 
-LUO_TEST(stage1, bad_input_leaks_no_slab_object_and_no_page)
+/*
+ * What is not free after @rounds more: the name of a cache, or "pages", or NULL. What is
+ * lost in each round is one object of some cache that often.
+ */
+static const char *lost_in_rounds(int dev, int rounds)
 {
 	static struct slab before[400], after[400];
-	const int rounds = ROUNDS;
 	long long free_before, free_after;
 	int n, m;
 
-	for (int i = 0; i < rounds / 4; i++)
-		bad_round(self->dev);
-	luo_run("for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done 2>/dev/null");
-	sleep(1);
 	n = slabs_read(before, ARRAY_SIZE(before));
-	ASSERT_LT(10, n);
-	free_before = luo_meminfo_kb("MemFree");
-
+	free_before = luo_free_kb();
 	for (int i = 0; i < rounds; i++)
-		bad_round(self->dev);
+		bad_round(dev);
 	luo_run("for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done 2>/dev/null");
 	sleep(1);
 	m = slabs_read(after, ARRAY_SIZE(after));
-	free_after = luo_meminfo_kb("MemFree");
+	free_after = luo_free_kb();
+	if (n < 10 || m < 10)
+		return "slabinfo";
 
-	/* One object lost per round would be that many objects in some cache. */
 	for (int i = 0; i < n; i++) {
 		for (int j = 0; j < m; j++) {
 			/* kmemleak counts all objects, also those of everybody else. */
 			if (strcmp(before[i].name, after[j].name) ||
 			    !strcmp(before[i].name, "kmemleak_object"))
 				continue;
-			EXPECT_GT(rounds * 3 / 4, after[j].active - before[i].active) {
-				TH_LOG("%s grew from %ld to %ld", before[i].name, before[i].active,
-				       after[j].active);
+			if (after[j].active - before[i].active >= rounds * 3 / 4) {
+				printf("# %s grew from %ld to %ld\n", before[i].name,
+				       before[i].active, after[j].active);
+				return before[i].name;
 			}
 		}
 	}
-	/* So would be the pages; quarantines and per-CPU lists hold a few. */
-	if (!luo_debug_kernel()) {
-		EXPECT_GT(rounds * 4 * 3 / 4, free_before - free_after) {
-			TH_LOG("MemFree fell from %lld KiB", free_before);
-		}
+	/* KASAN holds back what was freed. */
+	if (!luo_debug_kernel() && free_before - free_after >= rounds * 4 * 3 / 4) {
+		printf("# free memory fell from %lld to %lld KiB\n", free_before, free_after);
+		return "pages";
+	}
+	return NULL;
+}
+
+/*
+ * Others allocate and keep things as well, and KASAN frees late, but not as much each time
+ * that it is looked at. What is lost in each round is.
+ */
+LUO_TEST(stage1, bad_input_leaks_no_slab_object_and_no_page)
+{
+	const char *lost = "not looked";
+
+	for (int i = 0; i < ROUNDS / 4; i++)
+		bad_round(self->dev);
+	for (int i = 0; i < 4 && lost; i++)
+		lost = lost_in_rounds(self->dev, ROUNDS);
+	EXPECT_EQ(NULL, lost) {
+		TH_LOG("lost: %s", lost);
 	}
 }
 

@@ -8,7 +8,7 @@
  * threads at once.  The errno is the one of the table in the life cycle
  * documentation, and nothing is half done afterwards.
  *
- * vm-test: name=uapi_rules mem=1024 smp=2 append="luo_kmemleak"
+ * vm-test: name=uapi_rules mem=1024 append="luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>

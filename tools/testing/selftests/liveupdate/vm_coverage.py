@@ -20,8 +20,8 @@ MAGIC = b"LUOGCOV1"
 BLOCK = 512
 TAG_FUNCTION = 0x01000000
 TAG_ARCS = 0x01a10000
-# All tests together reach 86; to be raised to 90 with tests for the rest.
-LIMIT = 80.0
+# Per cent. All tests together reach 91.
+LIMIT = 90.0
 OURS = re.compile(r"(?:^|/)((?:kernel/liveupdate|mm)/[^/]*\.[ch])$")
 
 

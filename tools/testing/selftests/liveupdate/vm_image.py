@@ -2,6 +2,7 @@
 """Builds test programs and packs them into initramfs images."""
 
 import concurrent.futures
+import os
 import pathlib
 import re
 import shutil
@@ -69,40 +70,59 @@ class Cpio:
         return blob + b"\0" * (-len(blob) % 4096)
 
 
-def _compile(source, target, ksrc, deps):
-    newest = max(p.stat().st_mtime for p in deps)
-    if target.exists() and target.stat().st_mtime >= newest:
-        return
-    cmd = ["gcc", *CFLAGS, "-I", str(HERE), "-idirafter", str(REPO / "include/uapi"),
-           "-idirafter", str(ksrc / "include/uapi"),
-           "-I", str(ksrc / "tools/testing/selftests"), "-o", str(target) + ".tmp"]
-    uapi = REPO / "include/uapi/linux/liveupdate.h"
-    if uapi.exists():
-        cmd += ["-include", str(uapi)]
-    cmd += [str(source), *[str(HERE / name) for name in sorted(SHARED)], "-lpthread"]
-    run = subprocess.run(cmd, capture_output=True, text=True, check=False)
+def _run(cmd, env=None):
+    run = subprocess.run([str(word) for word in cmd], capture_output=True, text=True, check=False, env=env)
     if run.returncode:
-        raise BuildError(f"{' '.join(cmd)}\n{run.stderr}")
+        raise BuildError(f"{' '.join(map(str, cmd))}\n{run.stderr}")
     if run.stderr.strip():
         print(run.stderr.rstrip())
-    pathlib.Path(str(target) + ".tmp").rename(target)
+
+
+def _fresh(target, deps):
+    return target.exists() and target.stat().st_mtime >= max(p.stat().st_mtime for p in deps)
+
+
+def _compile(source, target, ksrc, deps):
+    """An object; ccache knows it if it was made before, in any checkout."""
+    if _fresh(target, deps):
+        return
+    cmd = ["gcc", *CFLAGS, "-I", HERE, "-idirafter", REPO / "include/uapi",
+           "-idirafter", ksrc / "include/uapi", "-I", ksrc / "tools/testing/selftests"]
+    uapi = REPO / "include/uapi/linux/liveupdate.h"
+    if uapi.exists():
+        cmd += ["-include", uapi]
+    env = dict(os.environ, CCACHE_BASEDIR=str(REPO), CCACHE_NOHASHDIR="1")
+    ccache = ["ccache"] if shutil.which("ccache") else []
+    tmp = target.with_suffix(".tmp")
+    _run([*ccache, *cmd, "-c", "-o", tmp, source], env)
+    tmp.rename(target)
+
+
+def _link(objects, target):
+    if _fresh(target, objects):
+        return
+    tmp = target.with_suffix(".tmp")
+    _run(["gcc", *CFLAGS, "-o", tmp, *objects])
+    tmp.rename(target)
 
 
 def build_programs(srcs, bindir, ksrc, jobs):
     """Compiles what is out of date.  Returns {program name: binary}."""
-    bindir.mkdir(parents=True, exist_ok=True)
-    shared = [*HERE.glob("*.h"), *[HERE / name for name in SHARED],
-              ksrc / "tools/testing/selftests/kselftest_harness.h"]
+    objdir = bindir / "obj"
+    objdir.mkdir(parents=True, exist_ok=True)
+    headers = [*HERE.glob("*.h"), ksrc / "tools/testing/selftests/kselftest_harness.h"]
     uapi = REPO / "include/uapi/linux/liveupdate.h"
     if uapi.exists():
-        shared.append(uapi)
-    made = {}
+        headers.append(uapi)
+    programs = [HERE / "luo_init.c", *srcs]
+    shared = [HERE / name for name in sorted(SHARED)]
+    objects = {src: objdir / f"{src.stem}.o" for src in [*shared, *programs]}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        todo = []
-        for src in [HERE / "luo_init.c", *srcs]:
-            made[src.stem] = bindir / src.stem
-            todo.append(pool.submit(_compile, src, bindir / src.stem, ksrc, [src, *shared]))
-        for job in todo:
+        for job in [pool.submit(_compile, src, obj, ksrc, [src, *headers]) for src, obj in objects.items()]:
+            job.result()
+        made = {src.stem: bindir / src.stem for src in programs}
+        for job in [pool.submit(_link, [objects[src], *[objects[s] for s in shared]], made[src.stem])
+                    for src in programs]:
             job.result()
     return made
 

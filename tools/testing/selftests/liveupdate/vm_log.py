@@ -19,6 +19,8 @@ BAD = re.compile("|".join((
     r"Kernel memory leak", r"double free", r"use-after-free", r"slab-out-of-bounds", r"Objects remaining",
     r"invoked oom-killer", r"page dumped because", r"nonzero _refcount", r"kmemleak: Cannot",
 )))
+# As the harness prints it: "# FILE.c:LINE:CASE:TEXT"
+UNMET = re.compile(r"# (?:\S*/)?(\w+\.c:\d+:.*)")
 HARMLESS = re.compile(r"Kernel memory leak detector initialized|kmemleak: Kernel memory leak detector")
 
 
@@ -39,6 +41,7 @@ class Report:
     problems: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
     ktap: list = dataclasses.field(default_factory=list)
+    unmet: list = dataclasses.field(default_factory=list)   # expectations, and what went with them
     stages: int = 0
 
 
@@ -87,6 +90,9 @@ def parse(text, test):
         rep.ktap.append(msg)
         if msg.startswith("# note: "):
             rep.notes.append(msg[8:])
+        match = UNMET.match(msg)
+        if match:
+            rep.unmet.append(f"stage {stage}: {match.group(1)}")
         match = re.match(r"1\.\.(\d+)", msg)
         if match:
             close_plan()

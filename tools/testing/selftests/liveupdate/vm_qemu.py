@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Starts QEMU for one test and waits for its end."""
 
+import functools
 import os
+import pathlib
+import re
 import shlex
 import subprocess
 import time
@@ -12,6 +15,21 @@ APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_
           "kho=on liveupdate=on")
 # Sparse; a kernel writes some 400 KiB.
 COUNTS_SIZE = 64 << 20
+RAM_PREFIX = "luo-vm-"
+# For two guests, and for what else they need
+RAM_ROOM = 12 << 30
+
+# MiB for translated code. A kernel that is unpacked over one that ran there before is
+# slow: each store to a page with code looks at all code that was translated from that
+# page, be it long dead. With little room all of it is dropped now and then.
+TCG = "tcg,thread=multi,tb-size=64"
+
+# Faults of QEMU itself, upon which a test is run again. Up to 8.1 a CPU may use the old
+# number of a memory region with the new table of them while another one moves regions
+# about, as it does when it sets a device up; then its access reaches some other region.
+# That of e1000e is a timer that still runs when MSI-X is switched on.
+OWN_FAULTS = ("msix_table_mmio_write", "e1000e_intrmgr_on_throttling_timer")
+TRIES = 3
 
 _accel = None
 
@@ -20,7 +38,7 @@ def accel():
     """TCG, unless KVM was asked for and works here."""
     global _accel
     if _accel is None:
-        _accel = ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        _accel = ["-accel", TCG, "-cpu", "max"]
         if os.environ.get("LUO_ACCEL") == "kvm":
             probe = subprocess.run(
                 ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-M", "q35,kernel-irqchip=split",
@@ -95,7 +113,24 @@ def command(test, kernels, initrd, workdir, append="", debian=None, counts=None)
 
 def ram_file(workdir):
     """Where a guest's memory is that the host looks into."""
-    return workdir / "ram.img"
+    if _ram_dir() is None:
+        return workdir / "ram.img"
+    return _ram_dir() / f"{RAM_PREFIX}{os.getpid()}-{workdir.name}"
+
+
+@functools.lru_cache(maxsize=None)
+def _ram_dir():
+    """A tmpfs with room: written to a disk, memory makes the guest wait for that."""
+    shm = pathlib.Path("/dev/shm")
+    try:
+        for stale in shm.glob(f"{RAM_PREFIX}*"):
+            if not pathlib.Path("/proc", stale.name[len(RAM_PREFIX):].split("-")[0]).exists():
+                stale.unlink()
+        room = os.statvfs(shm)
+        free = int(re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1))
+    except (OSError, AttributeError):
+        return None
+    return shm if min(room.f_bavail * room.f_frsize, free << 10) > RAM_ROOM else None
 
 
 def run(cmd, log, timeout, on_line=None):
@@ -161,6 +196,11 @@ def _follow(log, pos, on_line):
         for line in data[:end].decode(errors="replace").split("\n"):
             on_line(line.rstrip("\r"))
     return pos + end + 1, b"---[ end Kernel panic" in data[:end]
+
+
+def failed_itself(reason):
+    """Whether what run() returned tells of a fault that is not the guest's."""
+    return bool(reason) and "Assertion" in reason and any(fault in reason for fault in OWN_FAULTS)
 
 
 def interactive(cmd):

@@ -13,10 +13,11 @@ Keys (all optional but name):
             debug-stages: fewer on the debug kernel, which takes ten times as long
   kernels   comma list of plain, debug, kcsan (not unless it is said)
   mem       guest memory in MiB;  debug-mem: the same on the debug kernel
-  smp       CPUs, as QEMU wants it;  debug-smp: the same on the debug kernel,
-            where more than the host has only wait for each other (2)
+  smp       CPUs, as QEMU wants it;  debug-smp: the same on the debug kernel (1: each
+            one more costs a fifth of the time, and see vm_qemu.OWN_FAULTS)
   timeout   seconds on the plain kernel; the others get four times that
-  append    words for the kernel command line; a word "-WORD" takes one off
+  append    words for the kernel command line; a word "-WORD" takes one off.
+            luo_kmemleak: look for leaks when a stage ends, on the debug kernel
   qemu      further QEMU options
   disk      MiB of an empty, writable disk with the serial "scratch"
   needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
@@ -28,6 +29,8 @@ Keys (all optional but name):
   iommu     options of the IOMMU that such a test has, as QEMU wants them
   modules   comma list of modules, by their path in the kernel's tree without ".ko",
             to be found in /lib/modules of the initramfs
+  same      another test, run with this one: the traces of both must be the same,
+            see vm_same.py
   poke      1: the host can damage the memory of the guest, see vm_poke.py
   icount    1: one virtual nanosecond per guest instruction
   allow     regular expression of kernel log lines that are no failure, with
@@ -45,7 +48,8 @@ import shlex
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIRS = (HERE, HERE.parent / "kho")
-SHARED = {"luo_test_util.c", "luo_test_read.c", "luo_e1000e.c", "luo_gcov.c"}
+SHARED = {"luo_test_util.c", "luo_test_read.c", "luo_e1000e.c", "luo_nvme.c",
+          "luo_vfio_util.c", "luo_gcov.c"}
 NOT_TESTS = {"luo_init.c", *SHARED}
 
 
@@ -58,7 +62,7 @@ class VmTest:
     kernel: str = "plain"
     stages: int = 1
     mem: int = 2048
-    smp: str = "2"
+    smp: str = "1"
     timeout: float = 90
     append: str = ""
     qemu: str = ""
@@ -69,6 +73,7 @@ class VmTest:
     poke: bool = False
     dma: tuple = ()
     iommu: str = ""
+    same: str = ""
     allow: tuple = ()
     wants: tuple = ()
     expect: tuple = ()
@@ -77,6 +82,12 @@ class VmTest:
     def ident(self):
         """Name as the user sees it."""
         return self.name + ("" if self.kernel == "plain" else f"@{self.kernel}")
+
+    @property
+    def guess(self):
+        """About how many seconds it takes, for want of a time that was measured."""
+        boot = {"plain": 2, "debug": 12, "kcsan": 4}[self.kernel]
+        return self.stages * boot + self.timeout / (10 if self.kernel == "plain" else 20)
 
     @property
     def prog(self):
@@ -107,10 +118,13 @@ def _parse(source, words):
         if kernel == "debug":
             test.mem = int(debug_mem or max(test.mem, 1024))
         test.smp = k.pop("smp", test.smp)
-        debug_smp = k.pop("debug-smp", "2")
+        debug_smp = k.pop("debug-smp", "1")
         if kernel == "debug":
             test.smp = debug_smp
         test.append = k.pop("append", "")
+        if kernel == "debug" and "luo_kmemleak" in test.append.split():
+            # Else it is off, because it doubles what a boot takes
+            test.append += " kmemleak=on"
         if kernel == "debug" and debug_stages:
             test.stages = debug_stages
             test.append += f" luo_last={debug_stages}"
@@ -119,6 +133,7 @@ def _parse(source, words):
         test.poke = k.pop("poke", "0") == "1"
         test.dma = tuple(filter(None, k.pop("dma", "").split(",")))
         test.iommu = k.pop("iommu", "")
+        test.same = k.pop("same", "")
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
         test.modules = tuple(filter(None, k.pop("modules", "").split(",")))
         test.expect = tuple(filter(None, k.pop("expect", "").split(",")))
