@@ -15,12 +15,7 @@
  *	run_vm_tests.py --test storm --timeout-scale 20 --append luox_storm_secs=300
  *
  * vm-test: name=storm stages=2 mem=1024 smp=4 debug-smp=4 kernels=debug,kcsan \
- *          timeout=60 append="kcsan.skip_watch=20" \
- *          allow="KCSAN: data-race in shmem_recalc_inode / shmem_setattr$" \
- *          allow="KCSAN: data-race in shmem_alloc_and_add_folio / shmem_recalc_inode$"
- *
- * Allowed is what 6.12 does itself, and was seen in minutes of it: it reads the counters of
- * an inode, of pages allocated and of pages in the cache, while others change them.
+ *          timeout=60 append="kcsan.skip_watch=20"
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -26,11 +26,14 @@ import vm_image  # noqa: E402
 import vm_log  # noqa: E402
 import vm_poke  # noqa: E402
 import vm_qemu  # noqa: E402
+import vm_races  # noqa: E402
 import vm_same  # noqa: E402
 import vm_tests  # noqa: E402
 
 REPO = vm_image.REPO
 TAIL = 30
+# More than so many that fail are no bad luck
+AGAIN = 3
 TEST_HANDLER = "lib/tests/luo_test_handler.ko"
 print_lock = threading.Lock()
 
@@ -61,6 +64,9 @@ def options():
     par.add_argument("--demo", action="store_true", help="two live updates, told as they happen")
     par.add_argument("--shell", action="store_true", help="a shell in the VM")
     par.add_argument("--timeout-scale", type=float, default=1.0, help="multiplies every time limit")
+    par.add_argument("--again", action="store_true",
+                     help="run up to %d tests that failed once more, with nothing beside them, and say so; "
+                          "not those whose kernels warned of something" % AGAIN)
     par.add_argument("--append", default="", help="further words for the kernel command line")
     par.add_argument("--coverage", action="store_true",
                      help="say which lines were reached also when not all tests run")
@@ -104,6 +110,8 @@ class Runner:
         except (OSError, ValueError):
             self.times = {}
         self.binaries = {}
+        self.failed = []
+        self.ours = vm_races.own_functions(opt.kcsan_kernel, REPO) if "kcsan" in self.kernels else ()
         self.debian = None
         self.coverage = vm_coverage.Coverage(opt.debug_kernel.resolve(), REPO)
         self.totals = {"pass": 0, "fail": 0, "skip": 0}
@@ -165,7 +173,25 @@ class Runner:
                 break
             say(f"again                       {test.ident}: {reason}")
         self.coverage.add(work / "gcov.img")
+        if self.opt.again and rep.failed and not rep.warned:
+            with print_lock:
+                self.failed.append((test, rep, took))
+            return
         self.account(test, rep, took, work / "console.log")
+
+    def run_failed_again(self):
+        """Those that failed while others ran beside them.  What fails twice has failed."""
+        few = len(self.failed) <= AGAIN
+        for test, rep, took in self.failed:
+            log = self.out / test.ident / "console.log"
+            if few:
+                log.rename(log.with_name("console-first.log"))
+                for why in (rep.problems + rep.unmet)[:8]:
+                    say(f"again                       {test.ident}: {why}")
+                work, rep, took, _ = self.attempt(test)
+                self.coverage.add(work / "gcov.img")
+            self.account(test, rep, took, log)
+        return [test.ident for test, *_ in self.failed] if few else []
 
     def attempt(self, test):
         """Runs it once.  Returns (work directory, report, seconds it took, why it was ended)."""
@@ -189,7 +215,7 @@ class Runner:
         reason, secs, cpu = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale,
                                         on_line if poker or bench else None)
         text = log.read_text(errors="replace")
-        rep = vm_log.parse(text, test)
+        rep = vm_log.parse(text, test, self.ours if test.kernel == "kcsan" else ())
         if reason:
             rep.problems.insert(0, reason)
         if poker:
@@ -213,7 +239,7 @@ class Runner:
         count = {v: sum(c.verdict == v for c in rep.cases) for v in self.totals}
         if rep.problems and not count["fail"]:
             count["fail"] = 1
-        bad = count["fail"] > 0 or bool(rep.problems)
+        bad = rep.failed
         last = self.times.get(test.ident)
         lines = [f"{'FAIL' if bad else 'ok  '} {secs:7.1f} s (last {f'{last:.1f}' if last else '-':>6}, CPU {cpu:.1f}) "
                  f"{test.ident}: {count['pass']} of {sum(count.values())} cases, "
@@ -244,6 +270,7 @@ class Runner:
         with concurrent.futures.ThreadPoolExecutor(max(1, self.opt.jobs)) as pool:
             for job in [pool.submit(self.run_one, t) for t in tests]:
                 job.result()
+        again = self.run_failed_again()
         for test in tests:
             if test.same and not self.missing(test):
                 self.compare(test)
@@ -253,6 +280,7 @@ class Runner:
         (self.out / "results.json").write_text(json.dumps(self.records, indent=1))
         failed = {r["test"]: r for r in self.records if r["result"] == "fail"}
         print(f"{len(tests)} VM tests in {time.monotonic() - start:.0f} s"
+              + (f", run twice: {' '.join(sorted(again))}" if again else "")
               + (f", failed: {' '.join(sorted(failed))}" if failed else ""))
         for name, rec in sorted(failed.items()):
             # Once more, for those who see only the end of what was printed

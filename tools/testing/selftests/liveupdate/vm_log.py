@@ -4,6 +4,8 @@
 import dataclasses
 import re
 
+import vm_races
+
 # "<priority>[ seconds] text"; the facility (priority / 8) of /dev/kmsg is not 0.
 LINE = re.compile(r"^(?:<(\d+)>)?\[\s*(\d+\.\d+)\](?:\[[^\]]*\])? (.*)$")
 
@@ -42,7 +44,13 @@ class Report:
     notes: list = dataclasses.field(default_factory=list)
     ktap: list = dataclasses.field(default_factory=list)
     unmet: list = dataclasses.field(default_factory=list)   # expectations, and what went with them
+    warned: bool = False    # did a kernel say what it must not
     stages: int = 0
+
+    @property
+    def failed(self):
+        """Is there anything that makes it no success?"""
+        return bool(self.problems) or any(c.verdict == "fail" for c in self.cases)
 
 
 def split(line):
@@ -54,8 +62,8 @@ def split(line):
     return prio >= 8, match.group(3)
 
 
-def parse(text, test):
-    """Judges the log of one test."""
+def parse(text, test, ours=()):
+    """Judges the log of one test. ours: see vm_races."""
     rep = Report()
     allow = [re.compile(a) for a in test.allow]
     wants = set(test.wants)
@@ -65,11 +73,16 @@ def parse(text, test):
         if plan is not None and seen != plan:
             rep.problems.append(f"stage {stage}: {plan} tests planned, {seen} reported")
 
-    for line in text.replace("\r", "").split("\n"):
-        user, msg = split(line)
+    lines = [split(line) for line in text.replace("\r", "").split("\n")]
+    others = vm_races.of_others(lines, ours)
+    for num, (user, msg) in enumerate(lines):
+        if num in others:
+            rep.notes.append(f"stage {stage}, of the base kernel: {vm_races.title(msg)}")
+            continue
         if not user:
             if BAD.search(msg) and not HARMLESS.search(msg) and not any(a.search(msg) for a in allow):
                 rep.problems.append(f"kernel log, stage {stage}: {msg.strip()[:160]}")
+                rep.warned = True
             wants -= {w for w in wants if re.search(w, msg)}
             continue
         if msg.startswith("luo-vm: BEGIN "):
