@@ -17,11 +17,7 @@
  *
  * vm-test: name=dma_stop stages=2 mem=3072 kernels=plain timeout=90 dma=stop
  * vm-test: name=dma_run stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
- *          append="luo_way=run"
- * vm-test: name=dma_run_48_bits stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
- *          iommu="aw-bits=48" append="luo_way=run"
- * vm-test: name=dma_run_caching stages=2 mem=3072 kernels=plain timeout=90 dma=run,stop \
- *          iommu="caching-mode=on" append="luo_way=run"
+ *          append="luo_way=run" profiles=48_bits,caching
  * vm-test: name=dma_scalable stages=1 mem=3072 kernels=plain timeout=90 dma=none,none \
  *          iommu="x-scalable-mode=on" append="luo_way=scalable luo_last=1 intel_iommu=sm_on"
  */

@@ -12,11 +12,8 @@
  * be replaced in this way: it is done all the same, and whoever is not concerned
  * does not notice.
  *
- * vm-test: name=replace stages=2 mem=3072 kernels=plain timeout=120 dma=carry,none,none
- * vm-test: name=replace_48_bits stages=2 mem=3072 kernels=plain timeout=120 \
- *          dma=carry,none,none iommu="aw-bits=48"
- * vm-test: name=replace_caching stages=2 mem=3072 kernels=plain timeout=120 \
- *          dma=carry,none,none iommu="caching-mode=on"
+ * vm-test: name=replace stages=2 mem=3072 kernels=plain timeout=120 dma=carry,none,none \
+ *          profiles=48_bits,caching
  */
 #define _GNU_SOURCE
 #include <errno.h>

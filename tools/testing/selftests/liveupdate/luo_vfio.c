@@ -18,7 +18,7 @@
  * it from being frozen does not keep the kexec waiting.
  *
  * vm-test: name=vfio stages=3 debug-stages=2 mem=3072 timeout=120 \
- *          dma=carry,none needs=test-handler
+ *          dma=carry,none needs=test-handler profiles=48_bits,caching
  */
 #define _GNU_SOURCE
 #include <errno.h>

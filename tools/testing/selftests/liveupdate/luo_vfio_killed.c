@@ -16,7 +16,7 @@
  * Devices 0 and 1 receive all the time and lose no frame; 2 to 5 do until they are
  * fenced, and not one lands after that, see vm_dma.py.
  *
- * vm-test: name=vfio_killed stages=3 mem=3072 kernels=plain timeout=180 \
+ * vm-test: name=vfio_killed stages=3 mem=3072 kernels=plain timeout=180 profiles=48_bits,caching \
  *          dma=carry,carry,fence,fence,fence,fence,none
  */
 #define _GNU_SOURCE

@@ -15,7 +15,7 @@
  * The two can also be functions of one device, which are in one group.
  *
  * vm-test: name=vfio_many stages=4 mem=3072 kernels=plain timeout=240 needs=test-handler \
- *          dma=carry,carry,carry,none
+ *          dma=carry,carry,carry,none profiles=48_bits,caching
  * vm-test: name=vfio_functions stages=2 mem=3072 kernels=plain timeout=150 needs=test-handler \
  *          dma=carry,+carry,carry,none append="luo_last=2"
  */

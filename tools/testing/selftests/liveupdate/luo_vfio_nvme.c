@@ -12,7 +12,8 @@
  * A second one, as busy, is fenced, by FLR: nothing more comes from it, and the kernel's
  * own driver reads the disk afterwards.
  *
- * vm-test: name=vfio_nvme stages=2 mem=3072 kernels=plain timeout=120 dma=nvme,flr,none
+ * vm-test: name=vfio_nvme stages=2 mem=3072 kernels=plain timeout=120 dma=nvme,flr,none \
+ *          profiles=48_bits,caching
  */
 #define _GNU_SOURCE
 #include <errno.h>

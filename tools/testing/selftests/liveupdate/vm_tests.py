@@ -27,6 +27,9 @@ Keys (all optional but name):
             debugger that looks into the guest, see vm_gdb.py)
   dma       devices with DMA that the host feeds and watches, see vm_dma.py
   iommu     options of the IOMMU that such a test has, as QEMU wants them
+  profiles  comma list of 48_bits (page tables for addresses of 48 bits, not 39) and
+            caching (caching mode): the test is run with each such IOMMU as well, on the
+            plain kernel, and the profile is appended to its name
   modules   comma list of modules, by their path in the kernel's tree without ".ko",
             to be found in /lib/modules of the initramfs
   same      another test, run with this one: the traces of both must be the same,
@@ -51,6 +54,8 @@ DIRS = (HERE, HERE.parent / "kho")
 SHARED = {"luo_test_util.c", "luo_test_read.c", "luo_e1000e.c", "luo_nvme.c",
           "luo_vfio_util.c", "luo_gcov.c"}
 NOT_TESTS = {"luo_init.c", *SHARED}
+
+PROFILES = {"48_bits": "aw-bits=48", "caching": "caching-mode=on"}
 
 
 @dataclasses.dataclass
@@ -105,7 +110,9 @@ def _parse(source, words):
             keys.setdefault(key, []).append(val)
         else:
             keys[key] = val
-    for kernel in keys.pop("kernels", "plain,debug").split(","):
+    runs = [(kernel, None) for kernel in keys.pop("kernels", "plain,debug").split(",")]
+    runs += [("plain", profile) for profile in filter(None, keys.pop("profiles", "").split(","))]
+    for kernel, profile in runs:
         k = dict(keys)
         test = VmTest(name=k.pop("name"), source=source, kernel=kernel)
         debug_mem = k.pop("debug-mem", None)
@@ -133,6 +140,11 @@ def _parse(source, words):
         test.poke = k.pop("poke", "0") == "1"
         test.dma = tuple(filter(None, k.pop("dma", "").split(",")))
         test.iommu = k.pop("iommu", "")
+        if profile:
+            if profile not in PROFILES or test.iommu:
+                raise SystemExit(f"{source}: vm-test: profile '{profile}' does not go here")
+            test.name += f"_{profile}"
+            test.iommu = PROFILES[profile]
         test.same = k.pop("same", "")
         test.needs = tuple(filter(None, k.pop("needs", "").split(",")))
         test.modules = tuple(filter(None, k.pop("modules", "").split(",")))
