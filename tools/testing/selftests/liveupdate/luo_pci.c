@@ -259,6 +259,7 @@ LUO_TEST(stage2, retrieve_and_finish)
 	other = luo_create_session(self->dev, "again");
 	ASSERT_LE(0, other);
 	EXPECT_EQ(-EBUSY, luo_preserve_fd(other, fd, 1));
+	EXPECT_EQ(1, luo_klog_has("cannot be preserved: it is already, or not finished"));
 	fd = luo_retrieve_fd(s, 1);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, nic_interrupt_line(nic.bdf, 0x77));

@@ -7,10 +7,14 @@
  * addresses an ATS cache has, one behind a bridge that answers for it, a disk with
  * virtual functions, a VGA device, one of another driver of VFIO's, and one that can mask
  * INTx but may not (by the option of vfio-pci).  After each refusal the session is as
- * it was.
+ * it was.  So are one that is being reset and one that is being taken away.
  *
- * vm-test: name=vfio_refused stages=1 mem=1024 kernels=plain timeout=60 \
- *          append="intel_iommu=on vfio_pci.enable_sriov=1 vfio_pci.nointxmask=1" \
+ * The second kernel has other tables of the firmware, see vm_poke.py: there the first
+ * device has memory that must be mapped one to one.
+ *
+ * vm-test: name=vfio_refused stages=2 mem=1024 kernels=plain timeout=90 poke=1 \
+ *          append="intel_iommu=on vfio_pci.enable_sriov=1 vfio_pci.nointxmask=1 \
+ *          memmap=1M$0x20000000" \
  *          qemu="-device intel-iommu,intremap=on,device-iotlb=on \
  *          -device pcie-root-port,id=rp1,chassis=1,addr=8 \
  *          -device e1000e,bus=rp1,addr=0.0,multifunction=on -device e1000e,bus=rp1,addr=0.1 \
@@ -29,15 +33,19 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "luo_e1000e.h"
 #include "luo_stages.h"
-#include "luo_vfio_util.h"
+#include "../../../../lib/tests/luo_pci_test_uapi.h"
 
 #define IOMMU	2
 #define DEVICE	3
 #define LABEL	7
+#define HOLD_MS	3000
 #define SYS	"/sys/bus/pci/devices/"
+#define DISK_PORT	SYS "0000:00:0a.0"
 
 /* IDs of devices, which tell them apart here */
 #define E1000E		0x10d3
@@ -48,6 +56,7 @@
 #define VGA		0x1111
 
 LUO_STAGE(stage1);
+LUO_STAGE(stage2);
 
 /* A device with an iommufd of its own, or that of another one, and a marked HWPT. */
 struct user {
@@ -288,9 +297,140 @@ LUO_TEST(stage1, group)
 	close(s);
 }
 
+/* There is a HWPT with a mark, and the device uses another one. */
+LUO_TEST(stage1, other_page_tables)
+{
+	uint32_t ioas, hwpt;
+	struct user u;
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	ASSERT_EQ(0, use(&u, NULL));
+	ASSERT_EQ(0, vfio_pt_alloc(u.iommufd, u.devid, &ioas, &hwpt));
+	ASSERT_EQ(0, vfio_attach(u.cdev, hwpt));
+	EXPECT_EQ(-EINVAL, refused(self->dev, &u));
+	EXPECT_EQ(1, said(u.bdf, "not attached to a HWPT that has a mark"));
+	/* One that is made by attaching it */
+	ASSERT_EQ(0, vfio_attach(u.cdev, ioas));
+	EXPECT_EQ(-EINVAL, refused(self->dev, &u));
+	EXPECT_EQ(2, said(u.bdf, "not attached to a HWPT that has a mark"));
+	EXPECT_EQ(0, refused(self->dev, &u));
+	leave(&u);
+}
+
+LUO_TEST(stage1, being_reset)
+{
+	int fd, status;
+	struct user u;
+	pid_t pid;
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	ASSERT_EQ(0, use(&u, NULL));
+	fd = nic_device_file(u.bdf);
+	ASSERT_LE(0, fd);
+	/* Whoever resets it has its lock. */
+	pid = fork();
+	if (!pid)
+		_exit(ioctl(fd, LUO_PCI_TEST_HOLD, HOLD_MS) ? 1 : 0);
+	usleep(500000);
+	EXPECT_EQ(-EBUSY, refused(self->dev, &u));
+	EXPECT_EQ(1, said(u.bdf, "it is being reset or unbound"));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, refused(self->dev, &u));
+	leave(&u);
+	close(fd);
+}
+
+/* Its port is, and nobody asks what is below it. */
+LUO_TEST(stage1, being_taken_away)
+{
+	char path[200];
+	struct user u;
+	int s, status;
+	pid_t pid;
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	ASSERT_EQ(0, use(&u, NULL));
+	s = luo_create_session(self->dev, "away");
+	ASSERT_EQ(0, luo_preserve_fd(s, u.iommufd, IOMMU));
+	ASSERT_EQ(0, luo_preserve_fd(s, u.cdev, DEVICE));
+	ASSERT_EQ(0, luo_kexec_load(NULL, 2, NULL, 0));
+	pid = fork();
+	if (!pid) {
+		/* It has to wait for its parent. */
+		close(s);
+		leave(&u);
+		_exit(luo_write_file(DISK_PORT "/remove", "1") < 0);
+	}
+	snprintf(path, sizeof(path), SYS "%s/vfio-dev", u.bdf);
+	for (int i = 0; i < 1000 && !access(path, F_OK); i++)
+		usleep(10000);
+	EXPECT_EQ(-EBUSY, luo_kexec_exec());
+	EXPECT_EQ(1, said(u.bdf,
+			  "cannot be carried over: it is being unbound from vfio-pci"));
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	close(s);
+	leave(&u);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, luo_kexec_unload(0));
+	EXPECT_LE(0, luo_write_file("/sys/bus/pci/rescan", "1"));
+	EXPECT_EQ(0, find(&u, NVME, 0));
+}
+
+LUO_TEST(stage2, mapped_one_to_one)
+{
+	struct user first, second, u;
+	char path[200], text[1000] = "";
+	int s;
+
+	ASSERT_EQ(0, find(&first, E1000E, 0));
+	ASSERT_EQ(0, find(&second, E1000E, 1));
+	snprintf(path, sizeof(path), SYS "%s/iommu_group/reserved_regions", first.bdf);
+	ASSERT_LT(0, luo_read_file(path, text, sizeof(text) - 1));
+	ASSERT_NE(NULL, strstr(text, "0x0000000020010000 0x000000002001ffff direct\n"));
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	ASSERT_EQ(0, use(&u, NULL));
+	s = luo_create_session(self->dev, "one");
+	ASSERT_EQ(0, luo_preserve_fd(s, u.iommufd, IOMMU));
+	ASSERT_EQ(0, luo_preserve_fd(s, u.cdev, DEVICE));
+
+	/* VFIO does not even bind it, so it cannot be preserved; nor can its neighbour. */
+	ASSERT_EQ(0, vfio_give(second.bdf, NULL));
+	EXPECT_EQ(-EINVAL, use(&first, NULL));
+	EXPECT_EQ(1, said(first.bdf,
+			  "Firmware has requested this device have a 1:1 IOMMU mapping"));
+	EXPECT_EQ(-EINVAL, luo_preserve_fd(s, first.cdev, DEVICE + 1));
+	EXPECT_EQ(1, said(first.bdf, "it is not bound to an iommufd"));
+	EXPECT_EQ(-EINVAL, luo_preserve_fd(s, first.iommufd, IOMMU + 2));
+	leave(&first);
+	EXPECT_EQ(-EINVAL, use(&second, &u));
+	EXPECT_EQ(2, said(first.bdf,
+			  "Firmware has requested this device have a 1:1 IOMMU mapping"));
+	EXPECT_EQ(-EINVAL, luo_preserve_fd(s, second.cdev, DEVICE + 1));
+	close(second.cdev);
+
+	/* The session is what it was, and a driver of the kernel can have the device. */
+	EXPECT_EQ(-EBUSY, vfio_detach(u.cdev));
+	close(s);
+	EXPECT_EQ(0, refused(self->dev, &u));
+	leave(&u);
+	ASSERT_EQ(0, vfio_give(first.bdf, "e1000e"));
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/e1000e/%s", first.bdf);
+	EXPECT_EQ(0, access(path, F_OK));
+}
+
+static int next(int stage)
+{
+	int ret = luo_poke("dmar_rmrr");
+
+	return ret ? ret : luo_kexec_next(NULL, NULL);
+}
+
 int main(void)
 {
-	const struct luo_stages stages = { .last = 1 };
+	const struct luo_stages stages = { .last = 2, .next = next };
 
 	return luo_stages_main(&stages);
 }

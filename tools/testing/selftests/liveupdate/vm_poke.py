@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Damages what one kernel leaves for the next, from outside of the machine.
 
+Or what that would find there anyway, the tables of the firmware.
+
 A test with "poke=1" runs on memory that the host can see.  It prints
 "luo-vm: POKE KIND" and waits; then everything that KIND describes is damaged.
 The guest knows that this is done from a page that begins with ACK.
@@ -108,6 +110,47 @@ def iommu_width(mem):
         if entry[1] == IOMMU_DOMAIN:
             mem.put(pos + 56, struct.pack("<Q", entry[7] + 1))
             yield pos
+
+
+# What the firmware tells: below the root port at slot 8 is a device that needs these addresses
+# mapped as they are.  The memory is out of use by memmap=, and the new table is there too.
+RMRR_PATH = bytes((8, 0, 0, 0))
+RMRR_TABLE, RMRR_BASE, RMRR_SIZE = 0x20000000, 0x20010000, 0x10000
+
+
+def _acpi_sealed(table):
+    """A table with the checksum that makes its sum 0."""
+    table = bytearray(table)
+    table[9] = 0
+    table[9] = -sum(table) % 256
+    return bytes(table)
+
+
+def _acpi_tables(mem, name):
+    """[(address, table)] of those of this name whose checksum is right."""
+    found = []
+    pos = mem.map.find(name)
+    while pos >= 0:
+        length = struct.unpack("<I", mem.map[pos + 4:pos + 8])[0]
+        table = mem.map[pos:pos + length] if 36 <= length <= PAGE else b""
+        if table and _acpi_sealed(table) == table:
+            found.append((pos, table))
+        pos = mem.map.find(name, pos + 1)
+    return found
+
+
+def dmar_rmrr(mem):
+    """A device of which the firmware says where its memory has to be mapped."""
+    for old, dmar in _acpi_tables(mem, b"DMAR"):
+        scope = struct.pack("<BBHBB", 1, 6 + len(RMRR_PATH), 0, 0, 0) + RMRR_PATH
+        rmrr = struct.pack("<HHHHQQ", 1, 24 + len(scope), 0, 0, RMRR_BASE, RMRR_BASE + RMRR_SIZE - 1) + scope
+        table = dmar[:4] + struct.pack("<I", len(dmar) + len(rmrr)) + dmar[8:] + rmrr
+        for pos, rsdt in _acpi_tables(mem, b"RSDT"):
+            if struct.pack("<I", old) in rsdt[36:]:
+                entries = rsdt[36:].replace(struct.pack("<I", old), struct.pack("<I", RMRR_TABLE))
+                mem.put(RMRR_TABLE, _acpi_sealed(table))
+                mem.put(pos, _acpi_sealed(rsdt[:36] + entries))
+                yield pos
 
 
 class Poker:
