@@ -425,6 +425,7 @@ int iommu_liveupdate_preserve(struct device *dev)
 {
 	struct iommu_luo_walk walk = { };
 	struct iommu_group *group;
+	bool registered;
 	int ret;
 
 	group = iommu_group_get(dev);
@@ -435,13 +436,14 @@ int iommu_liveupdate_preserve(struct device *dev)
 	walk.domain = iommu_get_domain_for_dev(dev);
 	scoped_guard(mutex, &iommu_luo_lock) {
 		walk.driver = iommu_luo_driver(dev);
-		ret = iommu_luo_record ? 0 : -EINVAL;
+		registered = iommu_luo_record;
 	}
-	if (ret) {
-		dev_err(dev, "cannot be preserved: its file handler did not register with IOMMU\n");
-	} else if (!walk.driver) {
+	if (!walk.driver) {
 		dev_err(dev, "cannot be preserved: the driver of its IOMMU cannot do that\n");
 		ret = -EOPNOTSUPP;
+	} else if (!registered) {
+		dev_err(dev, "cannot be preserved: its file handler did not register with IOMMU\n");
+		ret = -EINVAL;
 	} else if (!walk.domain || walk.domain->type != IOMMU_DOMAIN_UNMANAGED) {
 		dev_err(dev, "cannot be preserved: not attached to page tables of a user\n");
 		ret = -EINVAL;

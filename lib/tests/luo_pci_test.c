@@ -15,6 +15,8 @@
  *
  * LUO_PCI_TEST_HOLD keeps others from the lock of the device for some time. What
  * LUO_PCI_TEST_DAMAGE asks for is done when reboot() has written everything.
+ * LUO_PCI_TEST_ASK_IOMMU returns what the IOMMU core says to a caller that nobody has
+ * registered, or that should have known better.
  *
  * The number that crosses the kexec is segment << 16 | requester ID.
  *
@@ -85,7 +87,7 @@ static u64 *luo_pci_test_at(const u64 path[LUO_PCI_TEST_STEPS])
 {
 	u64 phys = 0, *at = NULL;
 
-	for (int i = 0; i < LUO_PCI_TEST_STEPS; i++) {
+	for (int i = 0; i < LUO_PCI_TEST_STEPS && path[i]; i++) {
 		phys += path[i];
 		if (!IS_ALIGNED(phys, sizeof(u64)) || !pfn_valid(PHYS_PFN(phys)))
 			return NULL;
@@ -128,12 +130,26 @@ static int luo_pci_test_add_damage(const void __user *arg)
 	return 0;
 }
 
+static int luo_pci_test_ask_iommu(struct pci_dev *pdev)
+{
+	int ret;
+
+	if (!pdev)
+		return -EINVAL;
+	ret = iommu_liveupdate_preserve(&pdev->dev);
+	if (!ret)
+		iommu_liveupdate_unpreserve(&pdev->dev);
+	return ret;
+}
+
 static long luo_pci_test_ioctl(struct file *file, unsigned int cmd, unsigned long ms)
 {
 	struct pci_dev *pdev = file->private_data;
 
 	if (cmd == LUO_PCI_TEST_DAMAGE)
 		return luo_pci_test_add_damage((const void __user *)ms);
+	if (cmd == LUO_PCI_TEST_ASK_IOMMU)
+		return luo_pci_test_ask_iommu(pdev);
 	if (cmd != LUO_PCI_TEST_HOLD)
 		return -ENOTTY;
 	if (!pdev || ms > LUO_PCI_TEST_HOLD_MAX)

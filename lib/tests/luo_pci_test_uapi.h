@@ -8,12 +8,12 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define LUO_PCI_TEST_STEPS	3
+#define LUO_PCI_TEST_STEPS	4
 
 /**
  * struct luo_pci_test_damage - flip bits of what is handed over
  * @path: a physical address; what is stored there and @path[1] make the next address, and
- *	so on. The 64 bits at the last one are damaged.
+ *	so on, up to the first 0. The 64 bits at the last one are damaged.
  * @from: a path to 64 bits that are copied there first, unless @from[0] is 0
  * @flip: bits that are flipped
  */
@@ -27,5 +27,7 @@ struct luo_pci_test_damage {
 #define LUO_PCI_TEST_HOLD	_IO('T', 0xf0)
 /* When reboot() has written everything */
 #define LUO_PCI_TEST_DAMAGE	_IOW('T', 0xf1, struct luo_pci_test_damage)
+/* Ask the IOMMU core to preserve the device, whatever translates its DMA and in no session. */
+#define LUO_PCI_TEST_ASK_IOMMU	_IO('T', 0xf2)
 
 #endif /* _LIB_TESTS_LUO_PCI_TEST_UAPI_H */

@@ -10,9 +10,9 @@
  * it was.  So are one that is being reset and one that is being taken away.
  *
  * The second kernel has other tables of the firmware, see vm_poke.py: there the first
- * device has memory that must be mapped one to one.
+ * device has memory that must be mapped one to one.  The third one uses no IOMMU.
  *
- * vm-test: name=vfio_refused stages=2 mem=1024 kernels=plain timeout=90 poke=1 \
+ * vm-test: name=vfio_refused stages=3 mem=1024 kernels=plain timeout=90 poke=1 \
  *          append="intel_iommu=on vfio_pci.enable_sriov=1 vfio_pci.nointxmask=1 \
  *          memmap=1M$0x20000000" \
  *          qemu="-device intel-iommu,intremap=on,device-iotlb=on \
@@ -57,6 +57,7 @@
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
+LUO_STAGE(stage3);
 
 /* A device with an iommufd of its own, or that of another one, and a marked HWPT. */
 struct user {
@@ -341,6 +342,40 @@ LUO_TEST(stage1, being_reset)
 	close(fd);
 }
 
+/* What the IOMMU core is asked for by no handler of it, or for no device of a user */
+static int ask_iommu(const char *bdf)
+{
+	int fd = nic_device_file(bdf), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = ioctl(fd, LUO_PCI_TEST_ASK_IOMMU) ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+LUO_TEST(stage1, not_for_the_iommu)
+{
+	struct user u, other;
+	int s;
+
+	ASSERT_EQ(0, find(&other, VIRTIO_NET, 0));
+	ASSERT_EQ(0, vfio_give(other.bdf, NULL));
+	EXPECT_EQ(-EINVAL, ask_iommu(other.bdf));
+	EXPECT_EQ(1, said(other.bdf, "its file handler did not register with IOMMU"));
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	ASSERT_EQ(0, use(&u, NULL));
+	s = luo_create_session(self->dev, "iommu");
+	ASSERT_EQ(0, luo_preserve_fd(s, u.iommufd, IOMMU));
+	ASSERT_EQ(0, luo_preserve_fd(s, u.cdev, DEVICE));
+	EXPECT_EQ(-EINVAL, ask_iommu(other.bdf));
+	EXPECT_EQ(1, said(other.bdf, "not attached to page tables of a user"));
+	EXPECT_EQ(0, ask_iommu(u.bdf));
+	close(s);
+	leave(&u);
+}
+
 /* Its port is, and nobody asks what is below it. */
 LUO_TEST(stage1, being_taken_away)
 {
@@ -421,16 +456,27 @@ LUO_TEST(stage2, mapped_one_to_one)
 	EXPECT_EQ(0, access(path, F_OK));
 }
 
+LUO_TEST(stage3, no_iommu)
+{
+	struct user u;
+
+	ASSERT_EQ(0, find(&u, NVME, 0));
+	EXPECT_EQ(-ENODEV, ask_iommu(u.bdf));
+	EXPECT_EQ(1, said(u.bdf, "no IOMMU translates its DMA"));
+}
+
 static int next(int stage)
 {
-	int ret = luo_poke("dmar_rmrr");
+	int ret = stage == 1 ? luo_poke("dmar_rmrr") : 0;
 
-	return ret ? ret : luo_kexec_next(NULL, NULL);
+	if (!ret)
+		ret = luo_kexec_load(NULL, stage + 1, stage == 2 ? "intel_iommu=off" : NULL, 0);
+	return ret ? ret : luo_kexec_exec();
 }
 
 int main(void)
 {
-	const struct luo_stages stages = { .last = 2, .next = next };
+	const struct luo_stages stages = { .last = 3, .next = next };
 
 	return luo_stages_main(&stages);
 }
