@@ -5,17 +5,18 @@
  *
  * Device 0 has a session that fences it when its holder is gone: the program that has
  * retrieved all of it is killed.  Device 1 is fenced by ioctl while its program has it,
- * mapped and attached; device 6 uses the same page table, and nobody retrieves it.  Of
- * device 2 the session lost both the file and that of its iommufd on the way, and the file of
- * device 3 names device 2: they run on, and their sessions cannot be finished, until they
- * are fenced.  Device 4 cannot be reset when it is fenced, and nobody has it after that.
- * Device 5 is another one than the record says: it is stopped before anybody asks.
- * After "fenced" not a frame lands, see vm_dma.py.
+ * mapped and attached; device 7 uses the same page table, and nobody can retrieve it, as its
+ * record is one of another kind of device, nor what was a memfd and says now that it is
+ * device 1.  Of device 2 the session lost both the file and that of its iommufd on the way, of
+ * device 6 that of its iommufd, and the file of device 3 names device 2: they run on, and
+ * their sessions cannot be finished, until they are fenced.  Device 4 cannot be reset when
+ * it is fenced, and nobody has it after that.  Device 5 is another one than the record says:
+ * it is stopped before anybody asks.  After "fenced" not a frame lands, see vm_dma.py.
  *
  * More mappings of a page than the next kernel would accept are refused.
  *
  * vm-test: name=vfio_fence stages=2 mem=3072 kernels=plain timeout=120 \
- *          dma=fence,fence,fence,fence,fence,fence,none profiles=48_bits,caching
+ *          dma=fence,fence,fence,fence,fence,fence,fence,none profiles=48_bits,caching
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,11 +33,14 @@
 #include "../../../../lib/tests/luo_pci_test_uapi.h"
 
 #define SHARER	4
-#define NICS	6
+#define TWIN	5
+#define NICS	7
+#define SHARED	1
 #define LOST	2
 #define STRANGE	3
 #define STUCK	4
 #define SWAPPED	5
+#define HALF	6
 #define HOLD_MS	6000
 #define OFTEN	4096	/* a page can be mapped, see IOMMUFD_LUO_MAX_MAPPINGS */
 
@@ -45,7 +49,9 @@ LUO_STAGE(stage2);
 
 static const char *nic_session(int num)
 {
-	static const char * const names[NICS] = { "nic0", "nic1", "nic2", "nic3", "nic4", "nic5" };
+	static const char * const names[NICS] = {
+		"nic0", "nic1", "nic2", "nic3", "nic4", "nic5", "nic6",
+	};
 
 	return names[num];
 }
@@ -99,12 +105,22 @@ static void damage(struct __test_metadata *_metadata)
 {
 	uint64_t sessions = subtree("LUO") + 0x10;
 	struct luo_pci_test_damage damages[] = {
-		/* The names of the handlers of two files are gone. */
+		/* The names of the handlers of three files are gone. */
+		{ .path = { sessions, session_at(HALF), file_at(VFIO_IOMMU) } },
 		{ .path = { sessions, session_at(LOST), file_at(VFIO_IOMMU) } },
 		{ .path = { sessions, session_at(LOST), file_at(VFIO_DEVICE) } },
 		/* A file has the record of another one. */
 		{ .path = { sessions, session_at(STRANGE), file_at(VFIO_DEVICE) + 0x30 },
 		  .from = { sessions, session_at(LOST), file_at(VFIO_DEVICE) + 0x30 } },
+		/* A device ID, in the record of the one with the same page table. */
+		{ .path = { sessions, session_at(SHARED), file_at(SHARER) + 0x30, 8 }, .flip = 1 },
+		/* A memfd gets the name of the handler and the record of a device. */
+		{ .path = { sessions, session_at(SHARED), file_at(TWIN) },
+		  .from = { sessions, session_at(SHARED), file_at(VFIO_DEVICE) } },
+		{ .path = { sessions, session_at(SHARED), file_at(TWIN) + 8 },
+		  .from = { sessions, session_at(SHARED), file_at(VFIO_DEVICE) + 8 } },
+		{ .path = { sessions, session_at(SHARED), file_at(TWIN) + 0x30 },
+		  .from = { sessions, session_at(SHARED), file_at(VFIO_DEVICE) + 0x30 } },
 		/* A vendor ID.  Each device has two entries, one for its port. */
 		{ .path = { sessions + 8, 0x10 + 0x40 * flb_record("name=pci-v") + 0x30,
 			    0x10 + 0x90 * 2 * (SWAPPED + 1) }, .flip = 1ULL << 48 },
@@ -114,7 +130,8 @@ static void damage(struct __test_metadata *_metadata)
 	ASSERT_NE(0x10, sessions);
 	ASSERT_LE(0, fd);
 	memcpy(&damages[0].flip, "iommufd-", 8);
-	memcpy(&damages[1].flip, "vfio-pci", 8);
+	memcpy(&damages[1].flip, "iommufd-", 8);
+	memcpy(&damages[2].flip, "vfio-pci", 8);
 	for (unsigned int i = 0; i < ARRAY_SIZE(damages); i++)
 		ASSERT_EQ(0, ioctl(fd, LUO_PCI_TEST_DAMAGE, &damages[i]));
 	close(fd);
@@ -123,7 +140,7 @@ static void damage(struct __test_metadata *_metadata)
 LUO_TEST(stage1, devices_receive)
 {
 	struct nic nic[NICS], sharer;
-	int s;
+	int s, twin;
 
 	for (int i = 0; i < NICS; i++) {
 		ASSERT_EQ(0, nic_find(&nic[i], i));
@@ -137,7 +154,7 @@ LUO_TEST(stage1, devices_receive)
 	}
 	ASSERT_EQ(0, vfio_mark(nic[0].iommufd, nic[0].hwpt, VFIO_LABEL));
 	mapped_too_often(_metadata, self->dev, &nic[0]);
-	share(_metadata, &sharer, &nic[1]);
+	share(_metadata, &sharer, &nic[SHARED]);
 	for (int i = 0; i < NICS; i++) {
 		ASSERT_EQ(0, nic_wait_frames(&nic[i], 100, 60));
 		s = luo_create_session(self->dev, nic_session(i));
@@ -146,8 +163,11 @@ LUO_TEST(stage1, devices_receive)
 		ASSERT_EQ(0, vfio_preserve(s, nic[i].memfd, nic[i].iommufd, nic[i].cdev));
 		if (!i)
 			ASSERT_EQ(0, vfio_fence_on_close(s));
-		if (i == 1)
+		if (i == SHARED) {
 			ASSERT_EQ(0, luo_preserve_fd(s, sharer.cdev, SHARER));
+			twin = luo_memfd("twin", 0, LUO_PAGE);
+			ASSERT_EQ(0, luo_preserve_fd(s, twin, TWIN));
+		}
 		ASSERT_EQ(0, luo_keep(s));
 	}
 	damage(_metadata);
@@ -197,11 +217,20 @@ LUO_TEST(stage2, fenced_while_its_program_has_it)
 	uint32_t frames;
 	int s;
 
-	ASSERT_EQ(0, nic_find(&nic, 1));
+	ASSERT_EQ(0, nic_find(&nic, NICS));
 	ASSERT_EQ(0, nic_grab(&nic));
-	s = luo_retrieve_session(self->dev, nic_session(1));
+	ASSERT_EQ(0, nic_find(&nic, SHARED));
+	ASSERT_EQ(0, nic_grab(&nic));
+	s = luo_retrieve_session(self->dev, nic_session(SHARED));
 	ASSERT_LE(0, s);
 	ASSERT_EQ(0, retrieve(s, &nic));
+	/* Neither of these is what it says. */
+	EXPECT_EQ(-EBUSY, luo_retrieve_fd(s, TWIN));
+	EXPECT_EQ(1, luo_klog_has("0000:02:00.0: was retrieved by another file, or fenced"));
+	EXPECT_EQ(-EINVAL, luo_retrieve_fd(s, SHARER));
+	EXPECT_EQ(1, luo_klog_has("0000:08:00.0: is not the device of the record"));
+	EXPECT_EQ(-EBUSY, luo_finish(s));
+	EXPECT_EQ(1, luo_klog_has("0000:08:00.0: still runs and was not retrieved, so its"));
 	ASSERT_EQ(0, nic_adopt(&nic));
 	ASSERT_EQ(0, nic_wait_frames(&nic, nic_frames(&nic) + 20, 60));
 	EXPECT_EQ(0, luo_klog_has("0000:02:00.0: fenced"));
@@ -218,19 +247,20 @@ LUO_TEST(stage2, fenced_while_its_program_has_it)
 	close(s);
 	EXPECT_EQ(0, nic_fresh(1, true));
 	/* It is out of the page table, which is gone. */
-	ASSERT_EQ(0, nic_find(&nic, NICS));
-	ASSERT_EQ(0, nic_grab(&nic));
 	EXPECT_EQ(0, nic_fresh(NICS, true));
 }
 
 /* Nobody can get it, and it runs on until it is fenced. */
 static void not_finished_before_fenced(struct __test_metadata *_metadata, int dev, int num,
-				       int error, const char *fenced)
+				       int error, const char *why)
 {
 	int s = luo_retrieve_session(dev, nic_session(num));
+	char fenced[40], runs[120];
 	uint32_t frames;
 	struct nic nic;
 
+	snprintf(fenced, sizeof(fenced), "0000:%02x:00.0: fenced", num + 1);
+	snprintf(runs, sizeof(runs), "0000:%02x:00.0: %s", num + 1, why);
 	ASSERT_LE(0, s);
 	ASSERT_EQ(0, nic_find(&nic, num));
 	ASSERT_EQ(0, nic_grab(&nic));
@@ -242,6 +272,7 @@ static void not_finished_before_fenced(struct __test_metadata *_metadata, int de
 	ASSERT_NE(MAP_FAILED, (void *)nic.mem);
 	ASSERT_EQ(0, nic_wait_frames(&nic, nic_frames(&nic) + 20, 60));
 	EXPECT_EQ(-EBUSY, luo_finish(s));
+	EXPECT_EQ(2, luo_klog_has(runs));
 	EXPECT_EQ(0, luo_klog_has(fenced));
 
 	ASSERT_EQ(0, vfio_fence(s));
@@ -259,13 +290,22 @@ static void not_finished_before_fenced(struct __test_metadata *_metadata, int de
 
 LUO_TEST(stage2, lost_on_the_way)
 {
-	not_finished_before_fenced(_metadata, self->dev, LOST, -EBADMSG, "0000:03:00.0: fenced");
+	not_finished_before_fenced(_metadata, self->dev, LOST, -EBADMSG,
+				   "still runs and was not retrieved, so its session cannot");
 	EXPECT_EQ(2, luo_klog_has("name of the handler is damaged"));
+}
+
+LUO_TEST(stage2, lost_its_iommufd)
+{
+	not_finished_before_fenced(_metadata, self->dev, HALF, -EBADMSG,
+				   "still runs, so its session cannot be finished before it is");
+	EXPECT_EQ(3, luo_klog_has("name of the handler is damaged"));
 }
 
 LUO_TEST(stage2, names_a_device_of_others)
 {
-	not_finished_before_fenced(_metadata, self->dev, STRANGE, -ENODEV, "0000:04:00.0: fenced");
+	not_finished_before_fenced(_metadata, self->dev, STRANGE, -ENODEV,
+				   "still runs and was not retrieved, so its session cannot");
 	EXPECT_EQ(1, luo_klog_has("0000:03:00.0 was not taken over, or is not of this session"));
 }
 
