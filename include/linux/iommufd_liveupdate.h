@@ -23,7 +23,7 @@ int iommufd_liveupdate_preserve_device(struct iommufd_device *idev,
 void iommufd_liveupdate_unpreserve_device(struct iommufd_device *idev);
 bool iommufd_liveupdate_device_fixed(struct iommufd_device *idev);
 
-/* drivers/iommu/iommufd/liveupdate_adopt.c */
+/* drivers/iommu/iommufd/liveupdate_adopt_dev.c */
 struct iommufd_device *iommufd_liveupdate_adopt_device(struct liveupdate_session *session,
 						       u64 ctx_token, struct device *dev,
 						       u32 label, u32 *devid, u32 *hwpt_id);
