@@ -311,6 +311,15 @@ int nic_interrupt_line(const char *bdf, unsigned char val)
 	return nic_sysfs_config_write(bdf, PCI_INTERRUPT_LINE, &val, 1);
 }
 
+/* One of the marks between which vm_dma.py looks for writes, at the last device. */
+int nic_mark(int last, unsigned char mark)
+{
+	struct nic nic;
+	int ret = nic_find(&nic, last);
+
+	return ret ? ret : nic_interrupt_line(nic.bdf, mark);
+}
+
 /* A file that stands for a device, of CONFIG_PCI_LIVEUPDATE_TEST, or a negative errno. */
 int nic_device_file(const char *bdf)
 {

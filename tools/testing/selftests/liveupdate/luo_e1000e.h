@@ -23,7 +23,7 @@
 #define NIC_MEM_SIZE		(NIC_BUF_OFFSET + NIC_RING * NIC_BUF_SIZE)
 #define NIC_IOVA		0x100200000ULL	/* vm_dma.py watches what is there physically */
 
-#define NIC_MARK_FIRST		0xa5		/* interrupt lines that vm_dma.py looks for */
+#define NIC_MARK_FIRST		0xa5		/* for nic_mark() */
 #define NIC_MARK_LAST		0x5a
 
 #define NIC_ICR			0x00c0
@@ -70,6 +70,7 @@ void nic_write(const struct nic *nic, unsigned int reg, uint32_t val);
 long nic_sysfs_config(const char *bdf, unsigned int at, unsigned int len);
 int nic_sysfs_config_write(const char *bdf, unsigned int at, const void *buf, size_t len);
 int nic_interrupt_line(const char *bdf, unsigned char val);
+int nic_mark(int last, unsigned char mark);
 int nic_device_file(const char *bdf);
 
 #endif /* LUO_E1000E_H */

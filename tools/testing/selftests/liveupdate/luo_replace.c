@@ -299,13 +299,12 @@ LUO_TEST(stage1, same_memory)
 /* The page table that came in is replaced, and then it is as if it had not been. */
 LUO_TEST(stage2, same_memory)
 {
-	struct nic nic, next;
 	struct pt old, pt[2];
 	long long used;
+	struct nic nic;
 	int s;
 
 	find(_metadata, &nic, 0);
-	ASSERT_EQ(0, nic_find(&next, LAST_NIC));
 	EXPECT_EQ(1, luo_klog_has("taken over with translation on"));
 	s = luo_retrieve_session(self->dev, "replace");
 	ASSERT_LE(0, s);
@@ -319,7 +318,7 @@ LUO_TEST(stage2, same_memory)
 	ASSERT_EQ(0, vfio_marked(nic.iommufd, LABEL, &old.ioas, &old.hwpt));
 	ASSERT_EQ(0, nic_adopt(&nic));
 	loses_nothing(_metadata, &nic);
-	ASSERT_EQ(0, nic_interrupt_line(next.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(LAST_NIC, NIC_MARK_LAST));
 
 	used = luo_file_num(DOMAINS_USED);
 	for (int i = 0; i < 2; i++)
@@ -344,14 +343,11 @@ LUO_TEST(stage2, same_memory)
 
 static int next(int stage)
 {
-	struct nic nic;
 	int ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
 
-	if (!ret)
-		ret = nic_find(&nic, LAST_NIC);
 	luo_gcov_save();
 	if (!ret)
-		ret = nic_interrupt_line(nic.bdf, NIC_MARK_FIRST);
+		ret = nic_mark(LAST_NIC, NIC_MARK_FIRST);
 	return ret ? ret : luo_kexec_exec();
 }
 

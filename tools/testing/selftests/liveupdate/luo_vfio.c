@@ -409,12 +409,10 @@ static void retrieve_and_die(int dev, struct nic *nic)
 static int come_back(struct __test_metadata *_metadata, int dev, struct nic *nic)
 {
 	int s, status, other = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	struct nic next;
 	uint32_t head;
 	pid_t pid;
 
 	ASSERT_EQ(0, nic_find(nic, 0));
-	ASSERT_EQ(0, nic_find(&next, 1));
 	EXPECT_EQ(1, luo_klog_has("taken over with translation on"));
 	/* The tables are accounted as before; others may be fewer. */
 	EXPECT_LE(luo_cmdline_num("luox_tables", 1L << 30) - 8, luo_meminfo_kb(TABLES));
@@ -466,7 +464,7 @@ static int come_back(struct __test_metadata *_metadata, int dev, struct nic *nic
 	EXPECT_LT(100, head);
 	ASSERT_EQ(0, nic_wait_frames(nic, head + 50, 30));
 	EXPECT_LE(head + 50, nic_read(nic, NIC_RDH));
-	ASSERT_EQ(0, nic_interrupt_line(next.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(1, NIC_MARK_LAST));
 	close(other);
 	printf("demo: kernel %d: device retrieved, still receiving: %u frames\n", luo_stage(),
 	       head);
@@ -564,18 +562,15 @@ LUO_TEST(stage3, comes_back_again)
 static int next(int stage)
 {
 	char extra[60];
-	struct nic nic;
 	int ret;
 
 	/* The second kernel has other tables besides by now. */
 	snprintf(extra, sizeof(extra), "luox_tables=%lld", stage == 1 ? luo_meminfo_kb(TABLES) :
 		 luo_cmdline_num("luox_tables", 0));
 	ret = luo_kexec_load(NULL, stage + 1, extra, 0);
-	if (!ret)
-		ret = nic_find(&nic, 1);
 	luo_gcov_save();
 	if (!ret)
-		ret = nic_interrupt_line(nic.bdf, NIC_MARK_FIRST);
+		ret = nic_mark(1, NIC_MARK_FIRST);
 	return ret ? ret : luo_kexec_exec();
 }
 

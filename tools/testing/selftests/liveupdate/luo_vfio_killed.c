@@ -388,7 +388,6 @@ LUO_TEST(stage2, not_fenced_while_others_hold_it)
 LUO_TEST(stage2, left_running)
 {
 	struct who who = { .dev = self->dev, .num = ALONE, .s = -1, .receives = true };
-	struct nic marks;
 	int s;
 
 	take_over_anywhere(_metadata, &who);
@@ -399,8 +398,7 @@ LUO_TEST(stage2, left_running)
 	s = luo_retrieve_session(self->dev, names[ALONE]);
 	ASSERT_LE(0, s);
 	close(s);
-	ASSERT_EQ(0, nic_find(&marks, NICS));
-	ASSERT_EQ(0, nic_interrupt_line(marks.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(NICS, NIC_MARK_LAST));
 	EXPECT_EQ(0, luo_klog_has("not written to"));
 }
 
@@ -456,11 +454,9 @@ LUO_TEST(stage2, finished)
 LUO_TEST(stage3, once_more)
 {
 	struct who who = { .dev = self->dev, .s = -1 };
-	struct nic marks;
 
 	grab_all(_metadata);
-	ASSERT_EQ(0, nic_find(&marks, NICS));
-	ASSERT_EQ(0, nic_interrupt_line(marks.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(NICS, NIC_MARK_LAST));
 	for (who.num = ALONE; who.num <= SHARED; who.num++) {
 		goes_on(_metadata, who.num);
 		finish_and_die(_metadata, &who);
@@ -478,16 +474,13 @@ static void before(int stage)
 
 static int next(int stage)
 {
-	struct nic marks;
 	char extra[40];
 	int ret;
 
 	snprintf(extra, sizeof(extra), "luox_domains=%lld", domains);
 	ret = luo_kexec_load(NULL, stage + 1, extra, 0);
 	if (!ret)
-		ret = nic_find(&marks, NICS);
-	if (!ret)
-		ret = nic_interrupt_line(marks.bdf, NIC_MARK_FIRST);
+		ret = nic_mark(NICS, NIC_MARK_FIRST);
 	return ret ? ret : luo_kexec_exec();
 }
 

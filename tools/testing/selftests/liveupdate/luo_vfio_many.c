@@ -388,7 +388,7 @@ static void leave_one_by_one(struct __test_metadata *_metadata, struct nic *nic)
 static void come_back(struct __test_metadata *_metadata, int dev)
 {
 	int s[2], efd[NICS];
-	struct nic nic[NICS], marks;
+	struct nic nic[NICS];
 	uint32_t frames;
 
 	for (int i = 0; i < 2; i++) {
@@ -404,8 +404,7 @@ static void come_back(struct __test_metadata *_metadata, int dev)
 		EXPECT_EQ(0, nic_wait_frames(&nic[i], frames + 20, 60));
 		EXPECT_LE(frames + 20, nic_read(&nic[i], NIC_RDH));
 	}
-	ASSERT_EQ(0, nic_find(&marks, NICS));
-	ASSERT_EQ(0, nic_interrupt_line(marks.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(NICS, NIC_MARK_LAST));
 
 	for (int i = 0; i < NICS; i++) {
 		EXPECT_TRUE(is_pending(&nic[i])) {
@@ -457,13 +456,12 @@ LUO_TEST(stage4, third_hop)
 
 static int next(int stage)
 {
-	struct nic marks;
-	int ret = nic_find(&marks, NICS);
+	int ret = 0;
 
-	if (!ret && luo_kexec_is_loaded() != 1)
+	if (luo_kexec_is_loaded() != 1)
 		ret = luo_kexec_load(NULL, stage + 1, NULL, 0);
 	if (!ret)
-		ret = nic_interrupt_line(marks.bdf, NIC_MARK_FIRST);
+		ret = nic_mark(NICS, NIC_MARK_FIRST);
 	return ret ? ret : luo_kexec_exec();
 }
 

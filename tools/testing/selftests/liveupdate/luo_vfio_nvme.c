@@ -170,7 +170,6 @@ LUO_TEST(stage2, reads_complete)
 	uint32_t left = NVME_READS;
 	uint64_t pending;
 	struct nvme nvme;
-	struct nic nic;
 
 	s = come_back(_metadata, self->dev, &nvme, 0);
 	/* No reset came between */
@@ -179,8 +178,7 @@ LUO_TEST(stage2, reads_complete)
 	EXPECT_EQ(nvme.state->aqa, nvme_read32(&nvme, NVME_AQA));
 	EXPECT_EQ(nvme.state->asq, nvme_read64(&nvme, NVME_ASQ));
 	EXPECT_EQ(nvme.state->acq, nvme_read64(&nvme, NVME_ACQ));
-	ASSERT_EQ(0, nic_find(&nic, 0));
-	ASSERT_EQ(0, nic_interrupt_line(nic.bdf, NIC_MARK_LAST));
+	ASSERT_EQ(0, nic_mark(0, NIC_MARK_LAST));
 
 	/* They went on with nobody there, and said so to nobody: of the admin queue nothing. */
 	EXPECT_LT(nvme.state->done_before, nvme_completed(&nvme));
@@ -270,11 +268,8 @@ LUO_TEST(stage2, fenced_by_flr)
 /* The image is loaded already, so that the reads have just begun. */
 static int next(int stage)
 {
-	struct nic nic;
-	int ret = nic_find(&nic, 0);
+	int ret = nic_mark(0, NIC_MARK_FIRST);
 
-	if (!ret)
-		ret = nic_interrupt_line(nic.bdf, NIC_MARK_FIRST);
 	return ret ? ret : luo_kexec_exec();
 }
 
