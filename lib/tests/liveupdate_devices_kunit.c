@@ -9,7 +9,11 @@
 #include <kunit/test.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/iommu_liveupdate.h>
 #include <linux/luo_block.h>
+#include <linux/pci.h>
+#include <linux/pci_liveupdate.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -375,6 +379,29 @@ static void test_iommu_bad_entries(struct kunit *test)
 	luo_slots_destroy(&t.slots);
 }
 
+/* A device behind an IOMMU whose driver knows nothing of live updates, and behind none */
+static void test_iommu_refuses(struct kunit *test)
+{
+	const struct iommu_ops ops = { };
+	struct iommu_device iommu = { .ops = &ops };
+	struct dev_iommu param = { .iommu_dev = &iommu };
+	struct iommu_group *group;
+	struct pci_dev *pdev;
+
+	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	pdev->dev.init_name = "test device";
+	pdev->dev.bus = &pci_bus_type;
+	KUNIT_EXPECT_EQ(test, -ENODEV, iommu_liveupdate_preserve(&pdev->dev));
+
+	group = iommu_group_alloc();
+	KUNIT_ASSERT_FALSE(test, IS_ERR(group));
+	pdev->dev.iommu = &param;
+	pdev->dev.iommu_group = group;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, iommu_liveupdate_preserve(&pdev->dev));
+	iommu_group_put(group);
+}
+
 static void test_iommu_bad_blocks(struct kunit *test)
 {
 	struct test_iommu t;
@@ -491,6 +518,25 @@ static void test_policies_damaged(struct kunit *test)
 	test_sessions_end();
 }
 
+/* ---- devices of handlers that have not registered ---- */
+
+static void test_pci_refuses(struct kunit *test)
+{
+	struct liveupdate_session *session;
+	struct pci_dev *pdev;
+
+	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	pdev->dev.init_name = "test device";
+	pdev->dev.bus = &pci_bus_type;
+	test_sessions(test);
+	session = test_session("a");
+	scoped_guard(mutex, &session->lock)
+		KUNIT_EXPECT_EQ(test, -EINVAL, pci_liveupdate_preserve(pdev, session));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_outgoing(pdev));
+	test_sessions_end();
+}
+
 /* ---- devices that no file has ---- */
 
 static bool test_runs;
@@ -535,6 +581,8 @@ static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_pci_bad_blocks),
 	KUNIT_CASE(test_iommu_bad_entries),
 	KUNIT_CASE(test_iommu_bad_blocks),
+	KUNIT_CASE(test_iommu_refuses),
+	KUNIT_CASE(test_pci_refuses),
 	KUNIT_CASE(test_policies),
 	KUNIT_CASE(test_policies_damaged),
 	KUNIT_CASE(test_lost_file),

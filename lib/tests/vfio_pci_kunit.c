@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Records of vfio-pci devices: what is not sound is found out before it is used.
+ * Records of vfio-pci devices: what is not sound is found out before it is used, and what
+ * does not fit is not recorded.
  */
 
 #include <kunit/test.h>
-#include <linux/pci_regs.h>
+#include <linux/pci.h>
+#include <linux/pci_liveupdate.h>
 #include <linux/slab.h>
 #include <linux/vfio.h>
 #include <linux/vfio_pci_liveupdate.h>
 #include <linux/kho/abi/vfio_pci.h>
+
+#include "../../drivers/pci/pci.h"
 
 static struct vfio_pci_liveupdate_ser *test_ser;
 static struct pci_liveupdate_state_ser *test_state;
@@ -128,6 +132,55 @@ static void test_capabilities(struct kunit *test)
 	EXPECT_UNSOUND(test);
 }
 
+static struct pci_cap_saved_state *test_saved(struct kunit *test, struct pci_dev *pdev, u16 id,
+					      u32 size)
+{
+	struct pci_cap_saved_state *saved;
+
+	saved = kunit_kzalloc(test, sizeof(*saved) + size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, saved);
+	saved->cap.cap_nr = id;
+	saved->cap.size = size;
+	hlist_add_head(&saved->next, &pdev->saved_cap_space);
+	return saved;
+}
+
+static int test_pack(struct kunit *test, struct pci_dev *pdev)
+{
+	struct pci_saved_state *state;
+	int ret;
+
+	pdev->state_saved = true;
+	state = pci_store_saved_state(pdev);
+	KUNIT_ASSERT_NOT_NULL(test, state);
+	device_lock(&pdev->dev);
+	ret = pci_liveupdate_pack_state(pdev, state, test_state);
+	device_unlock(&pdev->dev);
+	kfree(state);
+	return ret;
+}
+
+/* All capabilities that a device has to go back to, or none of it */
+static void test_too_much_to_go_back_to(struct kunit *test)
+{
+	const u32 head = sizeof(struct pci_liveupdate_cap_ser);
+	struct pci_cap_saved_state *saved;
+	struct pci_dev *pdev;
+
+	pdev = kunit_kzalloc(test, sizeof(*pdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	mutex_init(&pdev->dev.mutex);
+	test_saved(test, pdev, PCI_CAP_ID_EXP, 14);
+	saved = test_saved(test, pdev, PCI_CAP_ID_PCIX,
+			   sizeof(test_state->caps) - 2 * head - 16);
+	KUNIT_EXPECT_EQ(test, 0, test_pack(test, pdev));
+	KUNIT_EXPECT_EQ(test, sizeof(test_state->caps), test_state->size);
+	EXPECT_SOUND(test);
+	hlist_del(&saved->next);
+	test_saved(test, pdev, PCI_CAP_ID_PCIX, saved->cap.size + 1);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, test_pack(test, pdev));
+}
+
 static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_sound),
 	KUNIT_CASE(test_not_frozen),
@@ -135,6 +188,7 @@ static struct kunit_case test_cases[] = {
 	KUNIT_CASE(test_sizes_of_config_space),
 	KUNIT_CASE(test_interrupts),
 	KUNIT_CASE(test_capabilities),
+	KUNIT_CASE(test_too_much_to_go_back_to),
 	{}
 };
 

@@ -150,13 +150,24 @@ static void vtd_luo_unpreserve_unit(struct iommu_liveupdate_ser *ser)
 	kfree(unit);
 }
 
+/* What a domain has beside its page tables, which the record could not tell, or NULL. */
+static const char *vtd_luo_more(const struct dmar_domain *dmar)
+{
+	if (dmar->use_first_level)
+		return "first-level tables";
+	if (dmar->dirty_tracking)
+		return "dirty tracking";
+	return dmar->nested_parent ? "nesting" : NULL;
+}
+
 static int vtd_luo_preserve_domain(struct iommu_domain *domain, struct iommu_liveupdate_ser *ser)
 {
 	struct dmar_domain *dmar = to_dmar_domain(domain);
+	const char *more = vtd_luo_more(dmar);
 	int ret;
 
-	if (dmar->use_first_level || dmar->dirty_tracking || dmar->nested_parent) {
-		pr_err("a domain with first-level tables, dirty tracking or nesting cannot be preserved\n");
+	if (more) {
+		pr_err("a domain with %s cannot be preserved\n", more);
 		return -EOPNOTSUPP;
 	}
 	ret = vtd_luo_preserve_tables(dmar->pgd, agaw_to_level(dmar->agaw));

@@ -63,7 +63,7 @@ static int unpreserve(int session, uint64_t token)
 LUO_TEST(stage1, marks)
 {
 	struct { struct iommu_hwpt_liveupdate_mark_preserve cmd; __u32 more; } large = { };
-	__u32 ioas, hwpt, second, parent, dirty, nested, automatic, dev;
+	__u32 ioas, hwpt, second, parent, dirty, nested, automatic, dev, fault, fault_fd;
 	struct iommu_hwpt_selftest data = { };
 	struct ctx c;
 
@@ -106,6 +106,18 @@ LUO_TEST(stage1, marks)
 					  IOMMU_HWPT_DATA_SELFTEST, &data, sizeof(data)));
 	EXPECT_EQ(-EOPNOTSUPP, vfio_mark(c.fd, nested, OTHER_LABEL));
 	EXPECT_EQ(1, luo_klog_has("cannot be marked: it is nested"));
+	/* In this kernel only nested ones can deliver faults. */
+	ASSERT_EQ(0, _test_ioctl_fault_alloc(c.fd, &fault, &fault_fd));
+	EXPECT_EQ(-1, _test_cmd_hwpt_alloc(c.fd, c.idev, c.ioas, fault,
+					   IOMMU_HWPT_FAULT_ID_VALID, &second,
+					   IOMMU_HWPT_DATA_NONE, NULL, 0));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	ASSERT_EQ(0, _test_cmd_hwpt_alloc(c.fd, c.idev, parent, fault, IOMMU_HWPT_FAULT_ID_VALID,
+					  &nested, IOMMU_HWPT_DATA_SELFTEST, &data,
+					  sizeof(data)));
+	EXPECT_EQ(-EOPNOTSUPP, vfio_mark(c.fd, nested, OTHER_LABEL));
+	EXPECT_EQ(2, luo_klog_has("cannot be marked: it is nested"));
+	close(fault_fd);
 	ASSERT_EQ(0, _test_cmd_hwpt_alloc(c.fd, c.idev, c.ioas, 0,
 					  IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &dirty,
 					  IOMMU_HWPT_DATA_NONE, NULL, 0));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Guards: the KUnit suites that are built into the debug kernel pass at boot, and a
- * kho_scratch= that makes no sense is named in the log and changes nothing.
+ * Guards: the KUnit suites that are built into the debug kernel pass at boot, each refusal
+ * that they provoke is in the log, and a kho_scratch= that makes no sense is named there
+ * and changes nothing.
  *
  * vm-test: name=kunit stages=1 mem=1024 kernels=debug timeout=60 \
  *          append="-kunit.enable kunit.enable=1 kho_scratch=0% kho_scratch=20001% \
@@ -55,6 +56,33 @@ LUO_TEST(stage1, suites_pass)
 	EXPECT_EQ(0, bad);
 	/* The kernel log has the lines of suites that could not even start. */
 	EXPECT_EQ(0, luo_klog_has("] not ok "));
+}
+
+/* What a suite sees is an errno. */
+LUO_TEST(stage1, refusals_have_their_lines)
+{
+	static const struct {
+		const char *line;
+		int times;
+	} refusals[] = {
+		{ "a domain with first-level tables cannot be preserved", 1 },
+		{ "a domain with dirty tracking cannot be preserved", 1 },
+		{ "a domain with nesting cannot be preserved", 1 },
+		{ "test device: cannot be preserved: test0 is in scalable mode", 1 },
+		{ "test device: cannot be preserved: ATS, PASID, PRI or a DMA alias is in use", 3 },
+		{ "test device: cannot be preserved: its context entry is not that of its domain",
+		  1 },
+		{ "test device: cannot be preserved: no IOMMU translates its DMA", 1 },
+		{ "test device: cannot be preserved: the driver of its IOMMU cannot do that", 1 },
+		{ "test device: cannot be preserved: its file handler did not register with PCI",
+		  1 },
+	};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		EXPECT_EQ(refusals[i].times, luo_klog_has(refusals[i].line)) {
+			TH_LOG("\"%s\"", refusals[i].line);
+		}
+	}
 }
 
 LUO_TEST(stage1, sizes_of_scratch_that_make_no_sense)
