@@ -36,6 +36,23 @@ static void tell(const char *what)
 	luo_note("%s: %d allocations failed, %d calls for it", what, inject_sum, inject_failures);
 }
 
+/* It finishes nothing, or all. */
+static void finish_after_failures(struct __test_metadata *_metadata, int s, const char *what)
+{
+	for_each_failure(nth) {
+		int ret;
+
+		inject(nth);
+		ret = luo_finish(s);
+		inject_count(ret);
+		if (!ret)
+			break;
+		ASSERT_EQ(-ENOMEM, ret);
+	}
+	tell(what);
+	EXPECT_EQ(-EINVAL, luo_finish(s));
+}
+
 LUO_TEST(stage1, create_session)
 {
 	for_each_failure(nth) {
@@ -157,8 +174,6 @@ LUO_TEST(stage1, huge_pages)
 
 	ASSERT_LE(0, s);
 	ASSERT_LE(0, m);
-	inject_sum = 0;
-	inject_failures = 0;
 	for_each_failure(nth) {
 		int ret;
 
@@ -192,8 +207,6 @@ LUO_TEST(stage2, huge_pages)
 	int s = luo_retrieve_session(self->dev, "nth");
 
 	ASSERT_LE(0, s);
-	inject_sum = 0;
-	inject_failures = 0;
 	for_each_failure(nth) {
 		int fd;
 
@@ -226,8 +239,6 @@ LUO_TEST(stage1, preserve_with_shared_state)
 	ASSERT_LE(0, lt);
 	f = lt_file(lt, LUO_TEST_A, 1, 10);
 	ASSERT_LE(0, f);
-	inject_sum = 0;
-	inject_failures = 0;
 	for_each_failure(nth) {
 		int ret;
 
@@ -248,8 +259,6 @@ LUO_TEST(stage1, preserve_with_shared_state)
 	EXPECT_LT(4, inject_failures);
 	tell("PRESERVE_FD with shared state");
 
-	inject_sum = 0;
-	inject_failures = 0;
 	for_each_failure(nth) {
 		int ret;
 
@@ -273,8 +282,6 @@ LUO_TEST(stage2, shared_state)
 
 	ASSERT_LE(0, s);
 	ASSERT_LE(0, lt);
-	inject_sum = 0;
-	inject_failures = 0;
 	for_each_failure(nth) {
 		int ret;
 
@@ -286,6 +293,7 @@ LUO_TEST(stage2, shared_state)
 	}
 	/* It is retrieved once, maybe while an allocation fails that can be done without. */
 	EXPECT_LT(0, inject_sum);
+	tell("incoming shared state");
 	for_each_failure(nth) {
 		int f;
 
@@ -294,11 +302,9 @@ LUO_TEST(stage2, shared_state)
 		inject_count(f);
 		ASSERT_EQ(f < 0 ? -ENOMEM : 10, lt_value(f));
 	}
-	tell("incoming shared state");
+	tell("RETRIEVE_FD with shared state");
 
 	/* FINISH takes Y over, and finishes nothing as long as it cannot. */
-	inject_sum = 0;
-	inject_failures = 0;
 	lt_clear(lt);
 	for_each_failure(nth) {
 		int ret;
@@ -336,8 +342,6 @@ LUO_TEST(stage2, retrieve_session_and_files)
 
 	s = luo_retrieve_session(self->dev, "files");
 	ASSERT_LE(0, s);
-	inject_sum = 0;
-	inject_failures = 0;
 	for (int i = 0; i < FILES; i++) {
 		int m = -1;
 
@@ -351,26 +355,13 @@ LUO_TEST(stage2, retrieve_session_and_files)
 			ASSERT_EQ(-ENOMEM, m);
 		}
 		ASSERT_LE(0, m);
+		EXPECT_LT(2, inject_failures);
+		tell("RETRIEVE_FD");
 		ASSERT_EQ(LUO_OK, luo_verify_fd(m, 0, PAGES, 10 + i));
 		close(m);
 	}
-	EXPECT_LT(2, inject_failures);
-	tell("RETRIEVE_FD");
 
-	inject_sum = 0;
-	inject_failures = 0;
-	for_each_failure(nth) {
-		int ret;
-
-		inject(nth);
-		ret = luo_finish(s);
-		inject_count(ret);
-		if (!ret)
-			break;
-		ASSERT_EQ(-ENOMEM, ret);
-	}
-	tell("FINISH");
-	EXPECT_EQ(-EINVAL, luo_finish(s));
+	finish_after_failures(_metadata, s, "FINISH");
 	close(s);
 }
 

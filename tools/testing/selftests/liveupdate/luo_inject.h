@@ -27,6 +27,7 @@
 
 static int inject_fd = -1;
 static bool inject_more;
+/* Of one loop: */
 static int inject_sum;		/* allocations that failed */
 static int inject_failures;	/* calls that did */
 
@@ -84,6 +85,8 @@ static inline int inject_first(void)
 		close(inject_fd);
 	inject_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	inject_more = true;
+	inject_sum = 0;
+	inject_failures = 0;
 	return 1;
 }
 
@@ -123,6 +126,7 @@ static inline int inject_slab_first(void)
 	inject_slab("times", 0);
 	inject_slab("probability", 100);
 	inject_more = true;
+	inject_sum = 0;
 	return INJECT_STEP;
 }
 

@@ -19,53 +19,12 @@
 #include <unistd.h>
 
 #include "luo_stages.h"
+#include "luo_inject.h"
 
 #define PAGES		1048576UL	/* of which few are filled */
-#define MAX_NTH		200
 
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
-
-static int nth_fd = -1;
-
-static void inject_setup(void)
-{
-	static const char * const knobs[][2] = {
-		{ "failslab/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "fail_page_alloc/min-order", "0" },
-		{ "failslab/verbose", "0" },
-		{ "fail_page_alloc/verbose", "0" },
-	};
-	char path[128];
-
-	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", knobs[i][0]);
-		if (luo_write_file(path, knobs[i][1]))
-			printf("# %s cannot be set\n", path);
-	}
-	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-}
-
-static void inject(int nth)
-{
-	char buf[16];
-
-	if (pwrite(nth_fd, buf, snprintf(buf, sizeof(buf), "%d", nth), 0) < 0)
-		printf("# fail-nth: %d\n", errno);
-}
-
-/* Ends the injection; true if something was made to fail. */
-static bool injected(void)
-{
-	char buf[16] = "";
-
-	if (pread(nth_fd, buf, sizeof(buf) - 1, 0) < 0)
-		return false;
-	inject(0);
-	return atoi(buf) == 0;
-}
 
 /* Far apart, so that nodes of the page cache and of the map are needed as well. */
 static uint64_t nth_page(int nth)
@@ -117,8 +76,7 @@ static void fill(struct __test_metadata *_metadata, int dev, const char *name, f
 {
 	int s = luo_create_session(dev, name), fd = luo_memfd(name, 0, PAGES * LUO_PAGE);
 	char *map = mmap(NULL, PAGES * LUO_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	int uffd = -1, nth, failed = 0;
-	bool any = true;
+	int uffd = -1, next = 1;
 
 	ASSERT_NE(MAP_FAILED, (void *)map);
 	if (how == by_uffd) {
@@ -126,31 +84,30 @@ static void fill(struct __test_metadata *_metadata, int dev, const char *name, f
 		ASSERT_LE(0, uffd);
 	}
 	inject_setup();
-	ASSERT_LE(0, nth_fd);
 	ASSERT_EQ(0, luo_preserve_fd(s, fd, 1));
 
-	for (nth = 1; any && nth < MAX_NTH; nth++) {
+	for_each_failure(nth) {
 		uint64_t page = nth_page(nth);
 		long ret, before = luo_blocks(fd);
 
 		luo_fill(source, page, 1, 1);
 		inject(nth);
 		ret = how(fd, map, uffd, page);
-		any = injected();
+		inject_count(ret);
 		if (ret) {
-			failed++;
-			ASSERT_TRUE(any);
+			ASSERT_TRUE(inject_more);
 			ASSERT_EQ(-ENOMEM, ret);
 			ASSERT_EQ(before, luo_blocks(fd));
 			ASSERT_EQ(0, how(fd, map, uffd, page));
 		}
 		ASSERT_EQ(before + 8, luo_blocks(fd));
 		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, page, 1, 1));
+		next = nth + 1;
 	}
-	luo_note("%s: %d allocations, %d of them needed", name, nth - 2, failed);
-	EXPECT_FALSE(any);
+	luo_note("%s: %d allocations, %d of them needed", name, inject_sum, inject_failures);
+	EXPECT_FALSE(inject_more);
 	/* The next kernel knows from here how far that went. */
-	luo_fill(source, 0, 1, nth);
+	luo_fill(source, 0, 1, next);
 	ASSERT_EQ(0, by_write(fd, map, uffd, 0));
 	ASSERT_EQ(0, luo_keep(s));
 }
@@ -163,9 +120,9 @@ static void check(struct __test_metadata *_metadata, int dev, const char *name)
 	fd = luo_retrieve_fd(s, 1);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, luo_finish(s));
-	for (nth = 2; nth <= MAX_NTH && luo_verify_fd(fd, 0, 1, nth) != LUO_OK; nth++)
+	for (nth = 2; nth <= INJECT_MAX_NTH && luo_verify_fd(fd, 0, 1, nth) != LUO_OK; nth++)
 		;
-	ASSERT_GE(MAX_NTH, nth);
+	ASSERT_GE(INJECT_MAX_NTH, nth);
 	EXPECT_EQ(nth * 8LL, luo_blocks(fd));
 	for (int i = 1; i < nth; i++) {
 		ASSERT_EQ(LUO_OK, luo_verify_fd(fd, nth_page(i), 1, 1));
