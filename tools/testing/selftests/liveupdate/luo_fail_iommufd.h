@@ -77,7 +77,7 @@ LUO_TEST(stage1, iommufds)
 		ASSERT_LE(0, s);
 		ASSERT_EQ(0, luo_preserve_fd(s, m, 1));
 	}
-	EXPECT_LT(2, inject_failures);
+	EXPECT_LT(0, inject_failures);
 	tell("PRESERVE_FD of an iommufd");
 	close(c.fd);
 	close(m);

@@ -40,6 +40,7 @@ static inline void inject_setup(void)
 		{ "fail_page_alloc/min-order", "0" },
 		{ "failslab/verbose", "0" },
 		{ "fail_page_alloc/verbose", "0" },
+		{ "fail_iommufd/verbose", "0" },
 	};
 	char path[128];
 

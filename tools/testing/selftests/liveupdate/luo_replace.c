@@ -12,13 +12,8 @@
  * be replaced in this way: it is done all the same, and whoever is not concerned
  * does not notice.
  *
- * If an allocation fails on the way, the device keeps the page table that it has, and
- * the next attempt succeeds.
- *
  * vm-test: name=replace stages=2 mem=3072 kernels=plain timeout=120 dma=carry,none,none \
  *          profiles=48_bits,caching
- * vm-test: name=replace_fails stages=1 mem=3072 kernels=debug timeout=120 \
- *          dma=none,none,none append="luo_last=1 luo_kmemleak"
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,12 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "luo_e1000e.h"
-#include "luo_stages.h"
-#include "luo_inject.h"
-
-/* How many domain IDs of the IOMMU are in use: one for each device, if they share none. */
-#define DOMAINS_USED	"/sys/class/iommu/dmar0/intel-iommu/domains_used"
+#include "luo_replace.h"
 
 #define MEMORY		1
 #define IOMMU		2
@@ -40,106 +30,11 @@
 #define LAST_NIC	2
 #define OFTEN		100
 #define SECONDS		3
-#define FEW		100		/* frames */
-#define TRIES		30		/* with the same allocation failing */
 #define SHORT_TAIL	8191		/* of devices that do not receive for long */
 #define BESIDE		(16UL << 20)	/* where in a shared IOAS the second device is */
 
-/* Frames as vm_dma.py makes them */
-#define FRAME_NUMBER	24
-#define FRAME_TAIL	56
-
 LUO_STAGE(stage1);
 LUO_STAGE(stage2);
-
-/* A page table. */
-struct pt {
-	uint32_t ioas, hwpt;
-};
-
-/* Maps the ring and the buffers, each by itself, where the device looks for them. */
-static int pt_map(const struct nic *nic, const struct pt *pt, int memfd)
-{
-	int ret = vfio_map(nic->iommufd, pt->ioas, memfd, 0, NIC_BUF_OFFSET, nic->iova);
-
-	return ret ? ret : vfio_map(nic->iommufd, pt->ioas, memfd, NIC_BUF_OFFSET,
-				    NIC_MEM_SIZE - NIC_BUF_OFFSET, nic->iova + NIC_BUF_OFFSET);
-}
-
-static int pt_make(const struct nic *nic, struct pt *pt)
-{
-	int ret = vfio_pt_alloc(nic->iommufd, nic->devid, &pt->ioas, &pt->hwpt);
-
-	return ret ? ret : pt_map(nic, pt, nic->memfd);
-}
-
-static int pt_free(const struct nic *nic, const struct pt *pt)
-{
-	return vfio_pt_free(nic->iommufd, pt->ioas, pt->hwpt);
-}
-
-static bool has_frame(const unsigned char *mem, uint32_t i)
-{
-	return !memcmp(mem + NIC_BUF_OFFSET + i * NIC_BUF_SIZE + FRAME_TAIL, "LUO-DONE", 8);
-}
-
-static uint32_t count(const unsigned char *mem)
-{
-	uint32_t frames = 0;
-
-	for (uint32_t i = 0; i < NIC_RING; i++)
-		frames += has_frame(mem, i);
-	return frames;
-}
-
-static uint64_t number(const unsigned char *mem, uint32_t i)
-{
-	uint64_t num;
-
-	memcpy(&num, mem + NIC_BUF_OFFSET + i * NIC_BUF_SIZE + FRAME_NUMBER, sizeof(num));
-	return num;
-}
-
-/* The first buffer without the frame that is to be there, if they count from @num; or -1. */
-static long first_lost(const unsigned char *mem, uint32_t from, uint32_t to, uint64_t num)
-{
-	for (uint32_t i = from; i < to; i++) {
-		if (!has_frame(mem, i) || number(mem, i) != num + i)
-			return i;
-	}
-	return -1;
-}
-
-static int wait_more(const struct nic *nic, uint32_t more)
-{
-	return nic_wait_frames(nic, nic_frames(nic) + more, 60);
-}
-
-/* All frames up to now have landed, each in its buffer, and they go on coming. */
-static void loses_nothing(struct __test_metadata *_metadata, const struct nic *nic)
-{
-	ASSERT_EQ(0, wait_more(nic, FEW));
-	EXPECT_EQ(-1, first_lost(nic->mem, 0, nic_frames(nic), number(nic->mem, 0)));
-}
-
-static void receive(struct __test_metadata *_metadata, struct nic *nic)
-{
-	ASSERT_EQ(0, nic_start(nic));
-	ASSERT_EQ(0, nic_tell(nic));
-	ASSERT_EQ(0, nic_wait_frames(nic, FEW, 60));
-}
-
-static void find(struct __test_metadata *_metadata, struct nic *nic, int num)
-{
-	ASSERT_EQ(0, nic_find(nic, num));
-	ASSERT_EQ(0, nic_grab(nic));
-}
-
-static void no_more(const struct nic *nic)
-{
-	printf("dma: %d quiet\n", nic->num);
-	usleep(200000);
-}
 
 /*
  * One after the other, for some seconds almost without a pause, so that many a frame comes
@@ -270,94 +165,6 @@ LUO_TEST(stage1, shared)
 	no_more(&two);
 	nic_close(&one);
 	nic_close(&two);
-	EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-}
-
-/* Do so many more frames land there, and none elsewhere? */
-static bool lands(const unsigned char *mem, const unsigned char *elsewhere)
-{
-	uint32_t frames = count(mem) + FEW, not_here = count(elsewhere);
-
-	for (int i = 0; i < 3000 && count(mem) < frames; i++)
-		usleep(20000);
-	return count(mem) >= frames && count(elsewhere) == not_here;
-}
-
-/*
- * The attempt to replace a page table, with an allocation failing, so often that a frame
- * comes while it happens.  Returns 0 if the allocation is one that it can do without.
- */
-static int replace_in_vain(int cdev, uint32_t hwpt, int nth)
-{
-	int ret = -ENOMEM;
-	bool more = false;
-
-	for (int i = 0; ret == -ENOMEM && i < TRIES; i++) {
-		inject(nth);
-		ret = vfio_attach(cdev, hwpt);
-		inject_count(ret);
-		more |= inject_more;
-	}
-	inject_more = more;
-	return ret;
-}
-
-/* An allocation fails, each in turn: the device keeps what it has. Where the kernel can do that. */
-LUO_TEST(stage1, allocations_fail)
-{
-	struct nic nics[2], *now = &nics[0], *next = &nics[1], *last;
-	long long used = luo_file_num(DOMAINS_USED);
-	uint64_t num;
-	int ret;
-
-	if (!luo_debug_kernel())
-		return;
-	inject_setup();
-	find(_metadata, now, 1);
-	ASSERT_EQ(0, nic_memory(now));
-	ASSERT_EQ(0, nic_open(now));
-	*next = *now;
-	ASSERT_EQ(0, nic_memory(next));
-	receive(_metadata, now);
-	num = number(now->mem, 0);
-
-	for_each_failure(nth) {
-		struct pt pt;
-
-		/* A new one each time: some is allocated when it is attached first. */
-		ASSERT_EQ(0, pt_make(next, &pt));
-		next->ioas = pt.ioas;
-		next->hwpt = pt.hwpt;
-		ret = replace_in_vain(now->cdev, next->hwpt, nth);
-		if (ret) {
-			ASSERT_EQ(-ENOMEM, ret);
-			EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-			ASSERT_TRUE(lands(now->mem, next->mem)) {
-				TH_LOG("allocation %d", nth);
-			}
-			ASSERT_EQ(0, vfio_attach(now->cdev, next->hwpt));
-		}
-		ASSERT_TRUE(lands(next->mem, now->mem)) {
-			TH_LOG("after allocation %d", nth);
-		}
-		EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-		ASSERT_EQ(0, vfio_pt_free(now->iommufd, now->ioas, now->hwpt));
-		last = now;
-		now = next;
-		next = last;
-	}
-	luo_note("%d allocations failed, %d calls for it", inject_sum, inject_failures);
-	EXPECT_LT(3 * TRIES, inject_failures);
-	no_more(now);
-	/* Each frame is in one of the two. */
-	for (uint32_t i = 0; i < count(now->mem) + count(next->mem); i++) {
-		const struct nic *has = has_frame(now->mem, i) ? now : next;
-
-		ASSERT_TRUE(has_frame(has->mem, i) && number(has->mem, i) == num + i) {
-			TH_LOG("frame %u", i);
-		}
-	}
-	nic_close(now);
 	EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
 }
 
