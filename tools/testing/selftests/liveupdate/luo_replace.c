@@ -142,7 +142,7 @@ LUO_TEST(stage1, shared)
 	ASSERT_EQ(0, pt_make(&one, &pt));
 	ASSERT_EQ(0, vfio_attach(one.cdev, pt.hwpt));
 	EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-	ASSERT_EQ(0, wait_more(&one, FEW));
+	ASSERT_EQ(0, wait_more_with_gaps(&one, FEW));
 	loses_nothing(_metadata, &two);
 	/* Nobody else has the old one, nor the new one. */
 	ASSERT_EQ(0, pt_make(&two, &last));
@@ -154,12 +154,12 @@ LUO_TEST(stage1, shared)
 	/* The other device has the new one already. */
 	ASSERT_EQ(0, vfio_attach(one.cdev, last.hwpt));
 	EXPECT_EQ(used - 1, luo_file_num(DOMAINS_USED));
-	ASSERT_EQ(0, wait_more(&one, FEW));
+	ASSERT_EQ(0, wait_more_with_gaps(&one, FEW));
 	loses_nothing(_metadata, &two);
 	/* And back to one of its own */
 	ASSERT_EQ(0, vfio_attach(one.cdev, pt.hwpt));
 	EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-	ASSERT_EQ(0, wait_more(&one, FEW));
+	ASSERT_EQ(0, wait_more_with_gaps(&one, FEW));
 	loses_nothing(_metadata, &two);
 	no_more(&one);
 	no_more(&two);

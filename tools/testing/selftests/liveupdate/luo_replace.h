@@ -5,6 +5,7 @@
 #ifndef LUO_REPLACE_H
 #define LUO_REPLACE_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -82,6 +83,19 @@ static inline long first_lost(const unsigned char *mem, uint32_t from, uint32_t 
 static inline int wait_more(const struct nic *nic, uint32_t more)
 {
 	return nic_wait_frames(nic, nic_frames(nic) + more, 60);
+}
+
+/* The same where DMA was off for a moment: what was lost then leaves gaps in the ring. */
+static inline int wait_more_with_gaps(const struct nic *nic, uint32_t more)
+{
+	uint32_t frames = count(nic->mem) + more;
+
+	for (int i = 0; i < 3000; i++) {
+		if (count(nic->mem) >= frames)
+			return 0;
+		usleep(20000);
+	}
+	return -ETIMEDOUT;
 }
 
 /* All frames up to now have landed, each in its buffer, and they go on coming. */

@@ -17,14 +17,12 @@
 
 LUO_STAGE(stage1);
 
-/* Do so many more frames land there, and none elsewhere? */
-static bool lands(const unsigned char *mem, const unsigned char *elsewhere)
+/* Do more frames land there, and none elsewhere? */
+static bool lands(const struct nic *nic, const struct nic *elsewhere)
 {
-	uint32_t frames = count(mem) + FEW, not_here = count(elsewhere);
+	uint32_t not_here = count(elsewhere->mem);
 
-	for (int i = 0; i < 3000 && count(mem) < frames; i++)
-		usleep(20000);
-	return count(mem) >= frames && count(elsewhere) == not_here;
+	return !wait_more_with_gaps(nic, FEW) && count(elsewhere->mem) == not_here;
 }
 
 /*
@@ -79,12 +77,12 @@ LUO_TEST(stage1, allocations_fail)
 				TH_LOG("allocation %d: %d", nth, ret);
 			}
 			EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
-			ASSERT_TRUE(lands(now->mem, next->mem)) {
+			ASSERT_TRUE(lands(now, next)) {
 				TH_LOG("allocation %d", nth);
 			}
 			ASSERT_EQ(0, vfio_attach(now->cdev, next->hwpt));
 		}
-		ASSERT_TRUE(lands(next->mem, now->mem)) {
+		ASSERT_TRUE(lands(next, now)) {
 			TH_LOG("after allocation %d", nth);
 		}
 		EXPECT_EQ(used, luo_file_num(DOMAINS_USED));
