@@ -82,9 +82,8 @@ class OverlayTest(unittest.TestCase):
         self.tool("prepare")
         self.hook()
         self.tool("refresh")
-        self.write("patches/shmem.patch", self.read("patches/shmem.patch")
-                   .replace("TODO: say what is hooked here, and why.",
-                            "Because."))
+        _, diff = self.read("patches/shmem.patch").split("diff ", 1)
+        self.write("patches/shmem.patch", "Because.\n\ndiff " + diff)
         self.tool("prepare")
         self.hook(extra="other hook\n")
         self.tool("refresh")

@@ -173,7 +173,7 @@ class Runner:
                 break
             say(f"again                       {test.ident}: {reason}")
         self.coverage.add(work / "gcov.img")
-        if self.opt.again and rep.failed and not rep.warned:
+        if self.opt.again and rep.maybe_luck:
             with print_lock:
                 self.failed.append((test, rep, took))
             return

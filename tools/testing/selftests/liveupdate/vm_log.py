@@ -52,6 +52,11 @@ class Report:
         """Is there anything that makes it no success?"""
         return bool(self.problems) or any(c.verdict == "fail" for c in self.cases)
 
+    @property
+    def maybe_luck(self):
+        """Can it have failed for want of time alone?  What a kernel warns of is no luck."""
+        return self.failed and not self.warned
+
 
 def split(line):
     """(is it from user space, text) of a line of the log."""
