@@ -30,7 +30,7 @@ demo: kernel
 #: make check         every test; last line "N passed, N failed, N skipped"
 .PHONY: check
 check:
-	scripts/install-deps docs
+	scripts/install-deps lint test docs
 	scripts/check
 
 #: make kernel        out/x86_64/bzImage and out/x86_64/config
@@ -46,6 +46,7 @@ vm: kernel
 #: make lint          checkpatch, sparse, W=1, kernel-doc, shellcheck; silent if good
 .PHONY: lint
 lint: prepare
+	scripts/install-deps lint
 	scripts/lint
 
 #: make docs          our pages of the kernel's documentation; silent if good

@@ -7,7 +7,7 @@
  * kexec-tools, compared bit for bit there, finished, changed, and handed on.
  * Guards the way an operator goes.
  *
- * vm-test: name=demo stages=3 kernels=plain mem=2048 smp=2 needs=kexec-tools timeout=90
+ * vm-test: name=demo stages=3 kernels=plain mem=2048 needs=kexec-tools timeout=90
  */
 #define _GNU_SOURCE
 #include <errno.h>

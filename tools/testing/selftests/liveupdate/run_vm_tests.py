@@ -13,6 +13,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import queue
 import sys
 import threading
 import time
@@ -309,7 +310,7 @@ class Runner:
         self.totals["pass" if good else "fail"] += 1
         self.records.append({"test": "coverage", "result": "pass" if good else "fail", "notes": [text]})
 
-    def demo_one(self, test):
+    def demo_one(self, test, tell):
         """Runs a test and repeats what it tells.  Returns whether all went well."""
         work, cmd = self.prepare(test, vm_dma.APPEND if test.dma else "")
         log = work / "console.log"
@@ -322,7 +323,7 @@ class Runner:
             if bench:
                 bench.line(user, msg)
             if user and msg.startswith("demo: "):
-                print(msg[6:], flush=True)
+                tell(msg[6:])
 
         reason, secs, _ = vm_qemu.run(cmd, log, test.timeout * self.opt.timeout_scale, on_line)
         text = log.read_text(errors="replace")
@@ -333,19 +334,32 @@ class Runner:
             found, notes = bench.end()
             problems += found
             for note in notes:
-                print(f"  {note}")
+                tell(f"  {note}")
             vm_qemu.ram_file(work).unlink(missing_ok=True)
-        print(f"{secs:.1f} s in the VM; log: {log}")
+        tell(f"{secs:.1f} s in the VM; log: {log}")
         if problems:
             for line in text.replace("\r", "").rstrip().split("\n")[-TAIL:]:
-                print(f"| {line}")
+                tell(f"| {line}")
             for prob in problems:
-                print(f"! {prob}")
+                tell(f"! {prob}")
         return not problems
 
     def demo(self, tests):
-        """Memory first, then a device."""
-        good = all([self.demo_one(test) for test in tests])
+        """Memory first, then a device: two VMs side by side, told of one after the other."""
+        told = [queue.SimpleQueue() for _ in tests]
+
+        def one(test, lines):
+            try:
+                return self.demo_one(test, lines.put)
+            finally:
+                lines.put(None)
+
+        with concurrent.futures.ThreadPoolExecutor(max(1, self.opt.jobs)) as pool:
+            jobs = [pool.submit(one, test, lines) for test, lines in zip(tests, told)]
+            for lines in told:
+                for line in iter(lines.get, None):
+                    print(line, flush=True)
+        good = all(job.result() for job in jobs)
         print("PASS" if good else "FAIL")
         return 0 if good else 1
 

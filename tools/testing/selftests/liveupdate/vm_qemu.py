@@ -11,7 +11,7 @@ import time
 
 APPEND = ("console=ttyS0 earlycon=uart8250,io,0x3f8 ignore_loglevel console_msg_format=syslog "
           "printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic "
-          "rcupdate.rcu_cpu_stall_timeout=120 no_timer_check kunit.enable=0 "
+          "rcupdate.rcu_cpu_stall_timeout=120 no_timer_check noreplace-smp kunit.enable=0 "
           "kho=on liveupdate=on")
 # Sparse; a kernel writes some 400 KiB.
 COUNTS_SIZE = 64 << 20
@@ -70,7 +70,7 @@ def command(test, kernels, initrd, workdir, append="", debian=None, counts=None)
     """
     kernel = kernels[test.kernel]
     line = words(f"{APPEND} luo_test={test.prog} luo_stage=1", f"{test.append} {append}")
-    cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-no-reboot",
+    cmd = ["qemu-system-x86_64", "-M", "q35,kernel-irqchip=split", "-display", "none", "-vga", "none", "-no-reboot",
            "-nic", "none", "-monitor", "none", "-m", f"{test.mem}M"]
     if test.icount:
         cmd += ["-accel", "tcg", "-cpu", "max", "-smp", "1", "-icount", "shift=0,sleep=off",
