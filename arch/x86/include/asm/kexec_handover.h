@@ -13,6 +13,8 @@ void kho_parse_setup_data(u64 phys, u32 len);
 unsigned long kho_setup_data_space(struct kimage *image);
 void kho_add_setup_data(struct kimage *image, struct boot_params *params,
 			unsigned long params_phys, unsigned int offset);
+void kho_take_over_clocks(void);
+void kho_lapic_timer_runs(void);
 
 #else
 
@@ -27,6 +29,14 @@ static inline unsigned long kho_setup_data_space(struct kimage *image)
 
 static inline void kho_add_setup_data(struct kimage *image, struct boot_params *params,
 				      unsigned long params_phys, unsigned int offset)
+{
+}
+
+static inline void kho_take_over_clocks(void)
+{
+}
+
+static inline void kho_lapic_timer_runs(void)
 {
 }
 

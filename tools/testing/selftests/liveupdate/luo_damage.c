@@ -373,6 +373,7 @@ LUO_TEST(stage1, damage_shared_state)
 	ASSERT_EQ(0, late("%llx:%x*%llx:%x", luo + 24, 24 + 64 * flb_record("luo-test-extra3"),
 			  luo + 24, 24 + 64 * flb_record("luo-test-x")));
 	ASSERT_EQ(0, flb_damage(luo, "luo-test-extra4", 56, "=0"));
+	ASSERT_EQ(0, late("%llx=0", subtree("x86-clocks") + 16));
 	ASSERT_EQ(0, luo_keep(s));
 	close(lt);
 }
@@ -508,6 +509,12 @@ static void leave_policy(struct __test_metadata *_metadata, int dev)
 	close(s);
 }
 
+LUO_TEST(stage2, clocks_are_measured_again)
+{
+	EXPECT_EQ(1, luo_klog_has("what was handed over is no frequencies"));
+	EXPECT_EQ(0, luo_klog_has("local APIC timer runs at "));
+}
+
 LUO_TEST(stage2, damage_the_second_block_of_sessions)
 {
 	unsigned long long luo = subtree("LUO");
@@ -526,6 +533,7 @@ LUO_TEST(stage2, damage_the_second_block_of_sessions)
 	leave_policy(_metadata, self->dev);
 	ASSERT_EQ(0, late("%llx^1", subtree("luo-policy")));
 	ASSERT_EQ(0, late("%llx^1", subtree("luo-phases")));
+	ASSERT_EQ(0, late("%llx^1", subtree("x86-clocks")));
 }
 
 LUO_TEST(stage3, the_first_block_is_taken)
@@ -538,6 +546,7 @@ LUO_TEST(stage3, the_first_block_is_taken)
 	EXPECT_EQ(1, luo_klog_has("sub-tree memblock is not memblock-v1"));
 	EXPECT_EQ(1, luo_klog_has("device policies are of an unknown format, all devices are"));
 	EXPECT_EQ(1, luo_klog_has("time stamps of the previous kernel are of an unknown format"));
+	EXPECT_EQ(1, luo_klog_has("clocks are measured again: what was handed over is of"));
 	intact_are_there(_metadata, self->dev, 'm', PER_BLOCK);
 	EXPECT_EQ(-ENOENT, luo_retrieve_session(self->dev, "m-051"));
 	usable(_metadata, self->dev);

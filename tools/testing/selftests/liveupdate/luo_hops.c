@@ -4,7 +4,8 @@
  *
  * Sessions travel on and on: one file of each is never touched again, one is
  * rewritten by every kernel. Each kernel adds a session and lets one go. The
- * memory that a kernel has for itself is the same after every hop.
+ * memory that a kernel has for itself is the same after every hop. So is the frequency of
+ * the local APIC timer, which only the first one measures.
  *
  * vm-test: name=hops stages=6 debug-stages=3 mem=1024 timeout=120
  */
@@ -139,6 +140,29 @@ static void same_free(struct __test_metadata *_metadata, int stage)
 	}
 }
 
+/* How the clock event device of CPU 0 counts, 0 if that is no plain APIC timer. */
+static long long lapic_mult(void)
+{
+	static char text[1 << 16];
+	const char *at;
+
+	if (luo_read_file("/proc/timer_list", text, sizeof(text)) <= 0)
+		return -1;
+	at = strstr(text, "Clock Event Device: lapic\n");
+	at = at ? strstr(at, " mult:") : NULL;
+	return at ? atoll(at + 6) : 0;
+}
+
+static void same_clock(struct __test_metadata *_metadata)
+{
+	long long mult = lapic_mult();
+
+	EXPECT_LE(0, mult);
+	EXPECT_EQ(luo_cmdline_num("luox_lapic", 0), mult);
+	EXPECT_EQ(!!mult, luo_klog_has("kho: local APIC timer runs at "));
+	EXPECT_EQ(0, luo_klog_has("clocks are measured again"));
+}
+
 #define HOP(n)								\
 	LUO_TEST(stage##n, arrive) { arrive(_metadata, self->dev, n); }	\
 	LUO_TEST(stage##n, memory_as_before)				\
@@ -146,6 +170,7 @@ static void same_free(struct __test_metadata *_metadata, int stage)
 		same_memory(_metadata);					\
 		same_free(_metadata, n);				\
 	}								\
+	LUO_TEST(stage##n, clock_as_before) { same_clock(_metadata); }	\
 	LUO_TEST(stage##n, leave) { leave(_metadata, self->dev, n); }
 
 LUO_TEST(stage1, leave) { leave(_metadata, self->dev, 1); }
@@ -159,8 +184,9 @@ static int next(int stage)
 {
 	char extra[256];
 
-	snprintf(extra, sizeof(extra), "luox_total=%lld luox_cma=%lld luox_avail=%lld",
-		 luo_meminfo_kb("MemTotal"), luo_meminfo_kb("CmaTotal"), available());
+	snprintf(extra, sizeof(extra),
+		 "luox_total=%lld luox_cma=%lld luox_avail=%lld luox_lapic=%lld",
+		 luo_meminfo_kb("MemTotal"), luo_meminfo_kb("CmaTotal"), available(), lapic_mult());
 	return luo_kexec_next(NULL, extra);
 }
 
