@@ -38,8 +38,14 @@
 /* The timer of the boot CPU ticks, by a frequency that was measured or handed over. */
 static bool lapic_timer_runs __initdata;
 
-/* Why what was handed over is not to be used, or NULL. */
-static const char *__init reason_for_doubt(const struct kho_x86_clocks *ser, size_t size)
+/**
+ * kho_clocks_doubt - why frequencies that were handed over are not to be used
+ * @ser: the record, in memory that may be read
+ * @size: bytes of it that are there
+ *
+ * Return: the reason, for the log, or NULL if they fit this machine.
+ */
+const char *kho_clocks_doubt(const struct kho_x86_clocks *ser, size_t size)
 {
 	if (size < sizeof(*ser))
 		return "too short";
@@ -48,7 +54,7 @@ static const char *__init reason_for_doubt(const struct kho_x86_clocks *ser, siz
 	if (ser->cpu_signature != cpuid_eax(1))
 		return "of another CPU";
 	if (ser->lapic_timer_hz < LAPIC_TIMER_HZ_MIN || ser->lapic_timer_hz > LAPIC_TIMER_HZ_MAX)
-		return "no frequencies";
+		return "no frequency";
 	/* A measurement may be off by a percent. */
 	if (ser->tsc_khz && tsc_khz && abs_diff(ser->tsc_khz, tsc_khz) > tsc_khz / 50)
 		return "of a machine with another TSC";
@@ -74,7 +80,7 @@ void __init kho_take_over_clocks(void)
 	if (kho_retrieve_subtree(KHO_X86_CLOCKS_SUBTREE, &phys, &size) || lapic_timer_period)
 		return;
 	ser = phys_to_virt(phys);
-	doubt = reason_for_doubt(ser, size);
+	doubt = kho_clocks_doubt(ser, size);
 	if (doubt) {
 		pr_notice("clocks are measured again: what was handed over is %s\n", doubt);
 		return;

@@ -5,6 +5,7 @@
 #include <linux/types.h>
 
 struct boot_params;
+struct kho_x86_clocks;
 struct kimage;
 
 #ifdef CONFIG_KEXEC_HANDOVER
@@ -13,6 +14,7 @@ void kho_parse_setup_data(u64 phys, u32 len);
 unsigned long kho_setup_data_space(struct kimage *image);
 void kho_add_setup_data(struct kimage *image, struct boot_params *params,
 			unsigned long params_phys, unsigned int offset);
+const char *kho_clocks_doubt(const struct kho_x86_clocks *ser, size_t size);
 void kho_take_over_clocks(void);
 void kho_lapic_timer_runs(void);
 

@@ -511,7 +511,7 @@ static void leave_policy(struct __test_metadata *_metadata, int dev)
 
 LUO_TEST(stage2, clocks_are_measured_again)
 {
-	EXPECT_EQ(1, luo_klog_has("what was handed over is no frequencies"));
+	EXPECT_EQ(1, luo_klog_has("what was handed over is no frequency"));
 	EXPECT_EQ(0, luo_klog_has("local APIC timer runs at "));
 }
 

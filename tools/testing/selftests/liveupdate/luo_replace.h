@@ -85,7 +85,11 @@ static inline int wait_more(const struct nic *nic, uint32_t more)
 	return nic_wait_frames(nic, nic_frames(nic) + more, 60);
 }
 
-/* The same where DMA was off for a moment: what was lost then leaves gaps in the ring. */
+/*
+ * The same where DMA was off for a moment: what was lost then leaves gaps in the ring. Like
+ * any driver it tells the device now and then of what it may use; QEMU's takes no frames
+ * any more when one came at the wrong moment, until it is told.
+ */
 static inline int wait_more_with_gaps(const struct nic *nic, uint32_t more)
 {
 	uint32_t frames = count(nic->mem) + more;
@@ -93,6 +97,8 @@ static inline int wait_more_with_gaps(const struct nic *nic, uint32_t more)
 	for (int i = 0; i < 3000; i++) {
 		if (count(nic->mem) >= frames)
 			return 0;
+		if (i % 100 == 99)
+			nic_write(nic, NIC_RDT, nic->tail);
 		usleep(20000);
 	}
 	return -ETIMEDOUT;

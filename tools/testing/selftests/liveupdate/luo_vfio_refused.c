@@ -15,7 +15,7 @@
  * vm-test: name=vfio_refused stages=3 mem=1024 kernels=plain timeout=90 poke=1 \
  *          append="intel_iommu=on vfio_pci.enable_sriov=1 vfio_pci.nointxmask=1 \
  *          memmap=1M$0x20000000" \
- *          qemu="-device intel-iommu,intremap=on,device-iotlb=on \
+ *          qemu="-device VGA -device intel-iommu,intremap=on,device-iotlb=on \
  *          -device pcie-root-port,id=rp1,chassis=1,addr=8 \
  *          -device e1000e,bus=rp1,addr=0.0,multifunction=on -device e1000e,bus=rp1,addr=0.1 \
  *          -device pcie-root-port,id=rp2,chassis=2,addr=9 \
