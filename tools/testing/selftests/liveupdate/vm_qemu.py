@@ -31,6 +31,10 @@ TCG = "tcg,thread=multi,tb-size=64"
 OWN_FAULTS = ("msix_table_mmio_write", "e1000e_intrmgr_on_throttling_timer")
 TRIES = 3
 
+# With ERMS a kernel copies and clears by single bytes, each of which TCG emulates, and
+# without it by words
+CPU = "max,erms=off"
+
 _accel = None
 
 
@@ -38,7 +42,7 @@ def accel():
     """TCG, unless KVM was asked for and works here."""
     global _accel
     if _accel is None:
-        _accel = ["-accel", TCG, "-cpu", "max"]
+        _accel = ["-accel", TCG, "-cpu", CPU]
         if os.environ.get("LUO_ACCEL") == "kvm":
             probe = subprocess.run(
                 ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-M", "q35,kernel-irqchip=split",
