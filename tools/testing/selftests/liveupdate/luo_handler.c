@@ -8,7 +8,7 @@
  * A reboot over unfinished files is refused, and if it is wanted all the same, the
  * handlers are told first. Processes die in the middle of callbacks.
  *
- * vm-test: name=handler stages=3 mem=512 debug-mem=1024 needs=test-handler \
+ * vm-test: name=handler stages=3 mem=512 needs=test-handler \
  *          append="luo_kmemleak"
  */
 #define _GNU_SOURCE

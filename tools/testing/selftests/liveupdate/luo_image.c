@@ -13,7 +13,7 @@
  * that is said in the log, and so is that mainline gets one kind of seal wrong.
  *
  * vm-test: name=image stages=2 mem=1280 kernels=plain timeout=60 \
- *          append="crashkernel=256M" \
+ *          append="crashkernel=256M" needs=shell \
  *          wants="the image has no record of what its kernel reads" \
  *          wants="F_SEAL_EXEC comes out of a mainline kernel"
  */

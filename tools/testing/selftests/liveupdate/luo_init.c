@@ -43,7 +43,9 @@ static void mount_all(void)
 	mount_one("debugfs", "/sys/kernel/debug", NULL);
 	mount_one("tracefs", "/sys/kernel/tracing", NULL);
 	mount_one("cgroup2", "/sys/fs/cgroup", NULL);
+	/* Kernels are copied there; one that has no huge pages knows no such option. */
 	mount_one("tmpfs", "/tmp", "mode=1777");
+	mount("tmpfs", "/tmp", "tmpfs", MS_REMOUNT, "huge=advise");
 	mount_one("tmpfs", "/dev/shm", "mode=1777");
 }
 
@@ -141,7 +143,8 @@ int main(void)
 	} else {
 		printf("luo-vm: BEGIN stage=%s test=%s release=%s\n", stage, prog, uts.release);
 		ret = run(prog, stage);
-		if (luo_kmemleak_available() && luo_cmdline_get("luo_kmemleak", NULL, 0)) {
+		if (luo_kmemleak_available() &&
+		    luo_cmdline_num("luo_kmemleak", 0) == luo_stage()) {
 			long leaks = luo_kmemleak_scan();
 
 			printf("luo-vm: kmemleak scan: %ld\n", leaks);

@@ -11,7 +11,7 @@
  * seal too few is set: the checks of these cases have to fail then, and only
  * they.
  *
- * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 timeout=120 \
+ * vm-test: name=memfd stages=3 debug-stages=2 mem=2048 debug-mem=1024 timeout=120 \
  *          append="luo_kmemleak"
  * vm-test: name=memfd_numa stages=3 mem=2048 smp=2,sockets=2 timeout=120 \
  *          kernels=plain \

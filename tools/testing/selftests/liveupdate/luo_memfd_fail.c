@@ -6,7 +6,7 @@
  * Every allocation on the way is made to fail once, for write(2), for a page fault
  * and for userfaultfd.
  *
- * vm-test: name=memfd_fail stages=2 kernels=debug mem=2048 timeout=60 \
+ * vm-test: name=memfd_fail stages=2 kernels=debug mem=1024 timeout=60 \
  *          append="luo_kmemleak"
  */
 #define _GNU_SOURCE

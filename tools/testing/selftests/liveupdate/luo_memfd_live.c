@@ -7,7 +7,7 @@
  * enter its page cache, leave it or change; stage 2 compares. There is so much
  * scratch that new files lie in it and are to be moved.
  *
- * vm-test: name=memfd_live stages=2 mem=2048 smp=4 debug-smp=2 timeout=180 disk=96 \
+ * vm-test: name=memfd_live stages=2 mem=2048 smp=4 debug-smp=2 timeout=180 disk=96 needs=shell \
  *          append="nokaslr kho_scratch=32M,1000M,32M"
  */
 #define _GNU_SOURCE

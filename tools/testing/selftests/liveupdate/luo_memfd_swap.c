@@ -6,7 +6,7 @@
  * retrieves a memfd is charged for it: a control group that is too small for it is
  * refused, and another one gets it.
  *
- * vm-test: name=memfd_swap stages=3 debug-stages=2 mem=1024 timeout=60 disk=64
+ * vm-test: name=memfd_swap stages=3 debug-stages=2 mem=1024 timeout=60 disk=64 needs=shell
  */
 #define _GNU_SOURCE
 #include <errno.h>

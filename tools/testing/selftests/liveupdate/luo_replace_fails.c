@@ -3,7 +3,7 @@
  * Guards: if an allocation fails while a page table is replaced, the device keeps the one
  * that it has, and goes on with its DMA; the next attempt succeeds.
  *
- * vm-test: name=replace_fails stages=1 mem=3072 kernels=debug timeout=120 \
+ * vm-test: name=replace_fails stages=1 mem=1024 kernels=debug timeout=120 \
  *          dma=none,none,none append="luo_kmemleak"
  */
 #define _GNU_SOURCE

@@ -8,7 +8,7 @@
  * done afterwards, and nothing leaks: the whole of it is repeated while slab
  * counts are watched.
  *
- * vm-test: name=uapi mem=1024 append="luo_kmemleak"
+ * vm-test: name=uapi mem=1024 append="luo_kmemleak" needs=shell
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -15,7 +15,7 @@
  *
  * More mappings of a page than the next kernel would accept are refused.
  *
- * vm-test: name=vfio_fence stages=2 mem=3072 kernels=plain timeout=120 \
+ * vm-test: name=vfio_fence stages=2 mem=3072 kernels=plain timeout=120 needs=shell \
  *          dma=fence,fence,fence,fence,fence,fence,fence,none profiles=48_bits,caching
  */
 #define _GNU_SOURCE

@@ -147,7 +147,7 @@ class Runner:
             vm_image.share(work / "share", progs, self.binaries)
         else:
             folder = self.opt.debug_kernel if test.kernel == "debug" else self.opt.kernel
-            vm_image.pack(initrd, progs, self.binaries, "kexec-tools" in test.needs,
+            vm_image.pack(initrd, progs, self.binaries, test.needs,
                           files, [folder / f"{name}.ko" for name in test.modules])
         return work, vm_qemu.command(test, self.kernels, initrd, work, f"{append} {self.opt.append}", debian,
                                       counts)

@@ -98,11 +98,16 @@ def _compile(source, target, ksrc, deps):
     tmp.rename(target)
 
 
+def _stripped(binary):
+    return binary.with_name(f"{binary.name}.stripped")
+
+
 def _link(objects, target):
-    if _fresh(target, objects):
+    if _fresh(target, objects) and _fresh(_stripped(target), objects):
         return
     tmp = target.with_suffix(".tmp")
     _run(["gcc", *CFLAGS, "-o", tmp, *objects])
+    _run(["strip", "-o", _stripped(target), tmp])
     tmp.rename(target)
 
 
@@ -157,27 +162,31 @@ def share(folder, programs, binaries):
         shutil.copy(binaries[prog], folder / prog)
 
 
-def pack(target, programs, binaries, kexec_tools, files=(), modules=()):
-    """Writes an initramfs with the named programs, modules, and files in /root."""
+def pack(target, programs, binaries, needs, files=(), modules=()):
+    """Writes an initramfs with the named programs, modules, and files in /root.
+
+    Small, because each kernel of a test unpacks it: a shell is there if it is needed.
+    """
     cpio = Cpio()
     for folder in ("dev", "proc", "sys", "tmp", "bin", "sbin", "root"):
         cpio.mkdir(folder)
     cpio.mknod("dev/console", 5, 1)
     cpio.mknod("dev/null", 1, 3)
-    cpio.add("init", binaries["luo_init"].read_bytes())
-    busybox = _which("busybox")
-    if b"ld-linux" in busybox.read_bytes()[:8192]:
-        raise BuildError("busybox is not static (install busybox-static)")
-    cpio.add("bin/busybox", busybox.read_bytes())
-    cpio.symlink("bin/sh", "busybox")
+    cpio.add("init", _stripped(binaries["luo_init"]).read_bytes())
+    if {"shell", "kexec-tools"} & set(needs):
+        busybox = _which("busybox")
+        if b"ld-linux" in busybox.read_bytes()[:8192]:
+            raise BuildError("busybox is not static (install busybox-static)")
+        cpio.add("bin/busybox", busybox.read_bytes())
+        cpio.symlink("bin/sh", "busybox")
     for prog in programs:
-        cpio.add(f"bin/{prog}", binaries[prog].read_bytes())
+        cpio.add(f"bin/{prog}", _stripped(binaries[prog]).read_bytes())
     for path in files:
         cpio.add(f"root/{path.name}", path.read_bytes(), 0o644)
     for module in modules:
         if not module.exists():
             raise BuildError(f"there is no {module}")
         cpio.add(f"lib/modules/{module.name}", module.read_bytes())
-    if kexec_tools:
+    if "kexec-tools" in needs:
         _with_libraries(cpio, _which("kexec"), "sbin/kexec")
     target.write_bytes(cpio.bytes())

@@ -17,10 +17,10 @@ Keys (all optional but name):
             one more costs a fifth of the time, and see vm_qemu.OWN_FAULTS)
   timeout   seconds on the plain kernel; the others get four times that
   append    words for the kernel command line; a word "-WORD" takes one off.
-            luo_kmemleak: look for leaks when a stage ends, on the debug kernel
+            luo_kmemleak: look for leaks when the last stage ends, on the debug kernel
   qemu      further QEMU options
   disk      MiB of an empty, writable disk with the serial "scratch"
-  needs     comma list: "kexec-tools" (in the initramfs), "other" (a disk with
+  needs     comma list: "shell" (in the initramfs), "kexec-tools" (and a shell), "other" (a disk with
             the kernel that was not booted, serial "other"), "debian" (no initramfs,
             but the root file system that scripts/debian-image makes), "test-handler"
             (lib/tests/luo_test_handler.ko in /root, where it is a module), "gdb" (a
@@ -123,18 +123,21 @@ def _parse(source, words):
         if kernel != "plain":
             test.timeout *= 4
         if kernel == "debug":
-            test.mem = int(debug_mem or max(test.mem, 1024))
+            # KASAN has a byte for eight, and kmemleak looks through them all
+            test.mem = int(debug_mem or (test.mem if test.mem > 1024 else 640))
         test.smp = k.pop("smp", test.smp)
         debug_smp = k.pop("debug-smp", "1")
         if kernel == "debug":
             test.smp = debug_smp
         test.append = k.pop("append", "")
-        if kernel == "debug" and "luo_kmemleak" in test.append.split():
-            # Else it is off, because it doubles what a boot takes
-            test.append += " kmemleak=on"
         if kernel == "debug" and debug_stages:
             test.stages = debug_stages
             test.append += f" luo_last={debug_stages}"
+        if kernel == "debug" and "luo_kmemleak" in test.append.split():
+            # On where it looks for leaks, because it doubles what a boot takes
+            test.append += f" -luo_kmemleak luo_kmemleak={test.stages}"
+            if test.stages == 1:
+                test.append += " kmemleak=on"
         test.qemu = k.pop("qemu", "")
         test.icount = k.pop("icount", "0") == "1"
         test.poke = k.pop("poke", "0") == "1"
