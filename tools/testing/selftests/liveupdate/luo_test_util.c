@@ -377,7 +377,7 @@ static int read_disk(const char *dev, int out)
 	if (map != MAP_FAILED) {
 		madvise(map, size, MADV_HUGEPAGE);
 		for (off_t pos = 0; pos < size && n > 0; pos += n)
-			n = pread(in, map + pos, size - pos < COPY_CHUNK ? size - pos : COPY_CHUNK, pos);
+			n = pread(in, map + pos, size - pos, pos);
 		munmap(map, size);
 	}
 	close(in);
