@@ -126,6 +126,8 @@ def parse(text, test, ours=()):
             rep.cases.append(Case(stage, name, verdict))
 
     rep.problems += [f"kernel log: no line like '{w}'" for w in sorted(wants)]
+    if "luo_kmemleak=" in test.append and not any(n.startswith("kmemleak scan: ") for n in rep.notes):
+        rep.problems.append("nobody looked for leaks")
     _judge_end(rep, test, end)
     return rep
 
