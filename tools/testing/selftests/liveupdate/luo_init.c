@@ -156,7 +156,9 @@ int main(void)
 		       ret);
 	}
 	sync();
-	reboot(RB_POWER_OFF);
+	/* Without ACPI there is no power to switch off, and QEMU ends at a reset as well. */
+	if (!access("/sys/firmware/acpi", F_OK))
+		reboot(RB_POWER_OFF);
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();

@@ -85,6 +85,10 @@ def command(test, kernels, initrd, workdir, append="", debian=None, counts=None)
             # An interrupt while identify_cpu() has the feature bits cleared makes
             # KASAN compute with four page table levels and report wild accesses.
             cmd[cmd.index("-cpu") + 1] += ",la57=off"
+    if test.kernel == "kcsan":
+        # It knows no ACPI. If there is none the firmware tells of one CPU in each socket
+        # by a table that is older.
+        cmd += ["-machine", "acpi=off", "-smp", f"{test.smp},sockets={test.smp}"]
     disks = [("kernel", kernel, True), ("initrd", initrd, True)]
     if debian:
         disks[1] = ("root", debian, False)
