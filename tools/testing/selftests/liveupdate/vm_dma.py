@@ -423,6 +423,10 @@ class Bench:
             got = self._frames()
             problems += got[0]
             notes += got[1]
+        elif self.proc:
+            # It would go on until all tests have ended
+            self.proc.kill()
+            self.proc.communicate()
         return problems, notes
 
     def _frames(self):
