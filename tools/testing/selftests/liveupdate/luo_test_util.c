@@ -483,8 +483,14 @@ int luo_kexec_load(const char *kernel, int stage, const char *extra, unsigned lo
 
 	kfd = open(kpath, O_RDONLY | O_CLOEXEC);
 	ifd = open("/tmp/initrd", O_RDONLY | O_CLOEXEC);
-	ret = syscall(SYS_kexec_file_load, kfd, ifd, strlen(cmdline) + 1, cmdline, flags);
-	ret = ret < 0 ? -errno : 0;
+	/* khugepaged may have held the copy a little longer than who wrote it. */
+	for (int i = 0; i < 100; i++) {
+		ret = syscall(SYS_kexec_file_load, kfd, ifd, strlen(cmdline) + 1, cmdline, flags);
+		ret = ret < 0 ? -errno : 0;
+		if (ret != -ETXTBSY)
+			break;
+		usleep(20000);
+	}
 	close(kfd);
 	close(ifd);
 	return ret;
