@@ -226,6 +226,8 @@ class Runner:
             problems, notes = bench.end()
             rep.problems += problems
             rep.notes += notes
+            if bench.proc and bench.proc.poll() is None:
+                rep.problems.append("the sender outlives its test")
         if debugger:
             rep.problems += debugger.end()
         vm_qemu.ram_file(work).unlink(missing_ok=True)
